@@ -1,0 +1,217 @@
+use std::fmt;
+use std::net::Ipv6Addr;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::Error;
+use crate::error::excerpt;
+use crate::region;
+
+/// What SigV4 leaves as it is: the unreserved characters of RFC 3986.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+/// `text` with every byte outside `A-Z a-z 0-9 - _ . ~` as `%XX` in upper case, as SigV4 encodes a value.
+pub(crate) fn percent_encode(text: &str) -> impl fmt::Display {
+    utf8_percent_encode(text, ENCODED)
+}
+
+/// Who logs in where: a database's endpoint and user, validated and encoded once, to be signed many times.
+///
+/// The host and port are those that the database itself has, since its server checks them in the signature. What a
+/// program dials to get there (a tunnel, a CNAME, an address) is not part of a login, and nothing is resolved here.
+///
+/// ```
+/// use rds_iam::Login;
+///
+/// let login = Login::new("MyDB.abc123xyz.eu-central-1.rds.amazonaws.com", 5432, "app")?;
+/// assert_eq!(login.host(), "mydb.abc123xyz.eu-central-1.rds.amazonaws.com");
+/// assert_eq!(login.region(), Some("eu-central-1"));
+/// # Ok::<(), rds_iam::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Login {
+    host: String,
+    port: u16,
+    user: String,
+    region: Option<String>,
+    /// `host:port`
+    authority: String,
+    encoded_user: String,
+}
+
+impl Login {
+    /// A login of `user` at the database `host`:`port`.
+    ///
+    /// The host is a DNS name (dot-separated labels of 1 to 63 letters, digits, `-` and `_`, at most 253 bytes), put
+    /// into lower case and without one trailing dot, or an IP address, IPv6 with or without its brackets. The user is
+    /// taken as it is, byte for byte: it is case-sensitive, and not URL-encoded.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidHost`], which a URL, a `host:port` or a name with spaces is too; [`Error::InvalidPort`] for
+    /// port 0; [`Error::InvalidUser`] where the user is empty or has control characters.
+    pub fn new(host: &str, port: u16, user: &str) -> Result<Login, Error> {
+        let host = normalize_host(host)?;
+        if port == 0 {
+            return Err(Error::InvalidPort);
+        }
+        validate_user(user)?;
+        let region = region::in_host(&host).map(str::to_owned);
+        Ok(Login {
+            authority: format!("{host}:{port}"),
+            host,
+            port,
+            user: user.to_owned(),
+            region,
+            encoded_user: percent_encode(user).to_string(),
+        })
+    }
+
+    /// The login that a connection URL names: `postgres://USER@HOST:PORT/…`, `postgresql://`, `mysql://` or
+    /// `mariadb://`.
+    ///
+    /// The user is percent-decoded. A port that is not given is 5432 for PostgreSQL and 3306 for MySQL and MariaDB. A
+    /// password in the URL is ignored, and never shown.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidUrl`] where the scheme is another, the host or user is missing or the user is not UTF-8, or
+    /// where the URL's query names a `host`, `port` or `user` too, since drivers differ in which of the two they take;
+    /// else as [`Login::new`].
+    #[cfg(feature = "url")]
+    pub fn from_url(url: &url::Url) -> Result<Login, Error> {
+        let invalid = |reason| Error::InvalidUrl { reason };
+        let default_port = match url.scheme() {
+            "postgres" | "postgresql" => 5432,
+            "mysql" | "mariadb" => 3306,
+            _ => {
+                return Err(invalid(
+                    "its scheme is not postgres, postgresql, mysql or mariadb",
+                ));
+            }
+        };
+        if url
+            .query_pairs()
+            .any(|(name, _)| matches!(&*name, "host" | "port" | "user"))
+        {
+            return Err(invalid(
+                "the host, port and user stand before the `?`, not after it",
+            ));
+        }
+        let host = url.host_str().ok_or_else(|| invalid("it names no host"))?;
+        let user = percent_encoding::percent_decode_str(url.username())
+            .decode_utf8()
+            .map_err(|_| invalid("its user is not UTF-8"))?;
+        if user.is_empty() {
+            return Err(invalid("it names no user"));
+        }
+        Login::new(host, url.port().unwrap_or(default_port), &user)
+    }
+
+    /// The same login, signed for `region` instead of the one that the host's name holds.
+    ///
+    /// For hosts whose name holds none, such as a CNAME or a global endpoint. Any name with a region's shape will do;
+    /// there is no list.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidRegion`].
+    pub fn with_region(self, region: &str) -> Result<Login, Error> {
+        region::validate(region)?;
+        Ok(Login {
+            region: Some(region.to_owned()),
+            ..self
+        })
+    }
+
+    /// The database's host as it is signed and sent: in lower case, without a trailing dot, IPv6 in brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The database's port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The database user, not encoded.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The region given with [`with_region`](Login::with_region), else the one in the host's name, else `None`.
+    pub fn region(&self) -> Option<&str> {
+        self.region.as_deref()
+    }
+
+    /// `host:port`, as it is signed and sent.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The user as it is signed and sent.
+    pub(crate) fn encoded_user(&self) -> &str {
+        &self.encoded_user
+    }
+}
+
+/// `user@host:port`
+impl fmt::Display for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.user, self.authority)
+    }
+}
+
+fn normalize_host(given: &str) -> Result<String, Error> {
+    let address = given
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    if let Ok(address) = address.unwrap_or(given).parse::<Ipv6Addr>() {
+        return Ok(format!("[{address}]"));
+    }
+    let name = given.strip_suffix('.').unwrap_or(given);
+    let invalid = |reason| {
+        Err(Error::InvalidHost {
+            host: excerpt(without_secrets(given)),
+            reason,
+        })
+    };
+    if name.is_empty() {
+        return invalid("it is empty");
+    }
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !name.chars().all(is_allowed) {
+        return invalid("it has other characters than letters, digits, `-`, `_` and dots");
+    }
+    if name.len() > 253 {
+        return invalid("it is longer than 253 bytes");
+    }
+    if !name.split('.').all(|label| (1..=63).contains(&label.len())) {
+        return invalid("a part between its dots is empty or longer than 63 bytes");
+    }
+    Ok(name.to_ascii_lowercase())
+}
+
+/// A host that somebody took a whole URL for may hold a password before an `@` and a token after a `?`.
+fn without_secrets(host: &str) -> &str {
+    let after_user = host.rsplit_once('@').map_or(host, |(_, rest)| rest);
+    after_user.split(['?', '#']).next().unwrap_or_default()
+}
+
+fn validate_user(user: &str) -> Result<(), Error> {
+    let reason = if user.is_empty() {
+        "it is empty"
+    } else if user.chars().any(char::is_control) {
+        "it has control characters"
+    } else {
+        return Ok(());
+    };
+    Err(Error::InvalidUser {
+        user: excerpt(user),
+        reason,
+    })
+}
