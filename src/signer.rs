@@ -99,8 +99,8 @@ impl Signer {
         if let Some(expired_at) = expiry.filter(|expiry| *expiry <= now) {
             return Err(Error::CredentialsExpired { expired_at });
         }
-        // The server counts from the whole second that the token names.
-        let lifetime_ends = now - Duration::from_nanos(signed_at.nanosecond().into()) + LIFETIME;
+        // The server counts from the date in the token, which is a whole second.
+        let lifetime_ends = SystemTime::from(signed_at) + LIFETIME;
         let expires_at = expiry.map_or(lifetime_ends, |expiry| expiry.min(lifetime_ends));
         Ok(Token::new(self.signed_text(login, signed_at), expires_at))
     }
@@ -130,10 +130,10 @@ impl Signer {
             text.push_str(part);
         }
         let (_, query) = text.split_at(login.authority().len() + PATH.len());
-        let signature =
-            scope.signature(&amz_date, &canonical_request_hash(login.authority(), query));
+        let request_hash = canonical_request_hash(login.authority(), query);
+        let signature = Zeroizing::new(scope.signature(&amz_date, &request_hash));
         text.push_str(SIGNATURE);
-        text.push_str(ascii(&signature));
+        text.push_str(ascii(&*signature));
         text
     }
 

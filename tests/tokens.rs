@@ -1,0 +1,590 @@
+//! What a token is: each test is a sentence of the contract. Other signers are the judges: the tokens that their own
+//! tests expect, tokens that boto3 made, and the SDK's full presign on random input.
+
+use std::error::Error as _;
+use std::fmt::Debug;
+use std::net::Ipv6Addr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sigv4::http_request::{
+    SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign,
+};
+use aws_sigv4::sign::v4;
+use proptest::prelude::*;
+use rds_iam::{Credentials, Error, Login, Signer, Token};
+use serde_json::Value;
+
+const HOST: &str = "mydb.abc123xyz.us-east-1.rds.amazonaws.com";
+const REGION: &str = "us-east-1";
+const LIFETIME: Duration = Duration::from_secs(900);
+
+/// 2024-08-26T22:00:00Z
+const NOW: u64 = 1_724_709_600;
+/// 9999-12-31T23:59:59Z, the last second that `X-Amz-Date` can tell.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+fn at(epoch: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(epoch)
+}
+
+fn credentials(session_token: Option<&str>, expiry: Option<SystemTime>) -> Credentials {
+    Credentials::new(
+        "akid",
+        "secret",
+        session_token.map(Into::into),
+        expiry,
+        "test",
+    )
+}
+
+fn login(user: &str) -> Login {
+    Login::new(HOST, 5432, user).unwrap()
+}
+
+/// One token from a signer made for it alone.
+fn token_of(
+    credentials: &Credentials,
+    region: &str,
+    login: &Login,
+    now: SystemTime,
+) -> Result<Token, Error> {
+    Signer::new(credentials, region, now)?.sign(login, now)
+}
+
+/// The token of `login` at `NOW`, signed with long-term credentials.
+fn token(login: &Login) -> Token {
+    token_of(&credentials(None, None), REGION, login, at(NOW)).unwrap()
+}
+
+/// The parameters of a token in their order, values still encoded.
+fn parameters(token: &str) -> Vec<(&str, &str)> {
+    let (_, query) = token.split_once("/?").unwrap();
+    query
+        .split('&')
+        .map(|parameter| parameter.split_once('=').unwrap())
+        .collect()
+}
+
+fn parameter<'a>(token: &'a str, name: &str) -> Option<&'a str> {
+    parameters(token)
+        .into_iter()
+        .find_map(|(key, value)| (key == name).then_some(value))
+}
+
+/// A token of another signer as this crate writes it: those differ in the case of the host and the order of the
+/// parameters, neither of which changes the signature.
+fn as_we_write_it(token: &str) -> String {
+    let (endpoint, _) = token.split_once("/?").unwrap();
+    let mut parameters = parameters(token);
+    parameters.sort_by_key(|&(name, _)| (name == "X-Amz-Signature", name));
+    let query: Vec<_> = parameters
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    format!("{}/?{}", endpoint.to_ascii_lowercase(), query.join("&"))
+}
+
+// Tokens of other signers
+
+/// Signs what each row says and compares to the byte.
+fn reproduce(vectors: &str) {
+    for row in vectors
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+    {
+        let text = |name: &str| row[name].as_str().unwrap();
+        let credentials = Credentials::new(
+            text("access_key"),
+            text("secret_key"),
+            row["session_token"].as_str().map(Into::into),
+            None,
+            "test",
+        );
+        let port = row["port"].as_u64().unwrap().try_into().unwrap();
+        let login = Login::new(text("host"), port, text("user")).unwrap();
+        let now = at(row["epoch"].as_u64().unwrap());
+        let token = token_of(&credentials, text("region"), &login, now).unwrap();
+        assert_eq!(token.as_str(), as_we_write_it(text("expected")), "{row}");
+    }
+}
+
+#[test]
+fn the_tokens_in_other_sdks_tests_are_reproduced() {
+    reproduce(include_str!("data/sdk-vectors.jsonl"));
+}
+
+#[test]
+fn the_tokens_that_boto3_makes_are_reproduced() {
+    reproduce(include_str!("data/boto3-vectors.jsonl"));
+}
+
+/// All that goes into a token. A failing property prints it.
+#[derive(Debug)]
+struct Input {
+    host: String,
+    port: u16,
+    user: String,
+    region: String,
+    access_key: String,
+    secret_key: String,
+    session_token: Option<String>,
+    signer_made: SystemTime,
+    now: SystemTime,
+}
+
+fn any_host() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z0-9-]{1,30}\\.[a-z0-9]{1,12}\\.us-east-1\\.rds\\.amazonaws\\.com",
+        "[a-zA-Z0-9_-]{1,60}(\\.[a-zA-Z0-9_-]{1,60}){0,3}",
+        any::<Ipv6Addr>().prop_map(|address| format!("[{address}]")),
+    ]
+}
+
+fn any_user() -> impl Strategy<Value = String> {
+    let character = prop_oneof![any::<char>(), prop::char::range(' ', '~')];
+    prop::collection::vec(character, 1..80)
+        .prop_map(String::from_iter)
+        .prop_filter("users have no control characters", |user| {
+            !user.contains(char::is_control)
+        })
+}
+
+fn any_time() -> impl Strategy<Value = SystemTime> {
+    let seconds = prop_oneof![0..=LAST_SECOND, NOW - 200_000..NOW + 200_000];
+    (seconds, 0..1_000_000_000u32)
+        .prop_map(|(seconds, nanos)| at(seconds) + Duration::from_nanos(nanos.into()))
+}
+
+fn any_input() -> impl Strategy<Value = Input> {
+    let whence = (any_host(), 1..=u16::MAX, any_user());
+    let region = "[a-z]{2,4}(-[a-z]{1,10}){1,2}-[0-9]{1,2}";
+    let keys = (
+        "[!-~]{1,128}",
+        "[!-~]{1,128}",
+        prop::option::of("[A-Za-z0-9+/=]{1,1500}"),
+    );
+    (whence, region, keys, any_time(), any_time()).prop_map(
+        |(
+            (host, port, user),
+            region,
+            (access_key, secret_key, session_token),
+            signer_made,
+            now,
+        )| Input {
+            host,
+            port,
+            user,
+            region,
+            access_key,
+            secret_key,
+            session_token,
+            signer_made,
+            now,
+        },
+    )
+}
+
+/// All but the unreserved characters of RFC 3986 as `%XX` of its UTF-8 bytes.
+fn percent_encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+/// The token that the SDK's own presign makes.
+fn oracle(input: &Input, credentials: &Credentials) -> String {
+    let mut settings = SigningSettings::default();
+    settings.signature_location = SignatureLocation::QueryParams;
+    settings.expires_in = Some(LIFETIME);
+    let identity = credentials.clone().into();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(&input.region)
+        .name("rds-db")
+        .time(input.now)
+        .settings(settings)
+        .build()
+        .unwrap()
+        .into();
+    let authority = format!("{}:{}", input.host.to_ascii_lowercase(), input.port);
+    let uri = format!(
+        "https://{authority}/?Action=connect&DBUser={}",
+        percent_encoded(&input.user)
+    );
+    // Given a host header, the presign does not take one from the URI, where it would drop `:443`.
+    let headers = [("host", authority.as_str())].into_iter();
+    let request = SignableRequest::new("GET", &uri, headers, SignableBody::empty()).unwrap();
+    let (instructions, _) = sign(request, &params).unwrap().into_parts();
+    let mut presigned = http::Request::get(&uri).body(()).unwrap();
+    instructions.apply_to_request_http1x(&mut presigned);
+    as_we_write_it(
+        presigned
+            .uri()
+            .to_string()
+            .strip_prefix("https://")
+            .unwrap(),
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_token_is_the_one_that_the_sdks_presign_makes(input in any_input()) {
+        let (access_key, secret_key) = (&input.access_key, &input.secret_key);
+        let credentials = Credentials::new(access_key, secret_key, input.session_token.clone(), None, "test");
+        let login = Login::new(&input.host, input.port, &input.user).unwrap();
+        let signer = Signer::new(&credentials, &input.region, input.signer_made).unwrap();
+        let token = signer.sign(&login, input.now).unwrap();
+        prop_assert_eq!(token.as_str(), oracle(&input, &credentials));
+        let whole_second = input.now.duration_since(UNIX_EPOCH).unwrap().as_secs();
+        prop_assert_eq!(token.expires_at(), at(whole_second) + LIFETIME);
+    }
+}
+
+// What a token holds
+
+#[test]
+fn the_parameters_are_sorted_and_the_signature_comes_last() {
+    let credentials = credentials(Some("session"), None);
+    let token = token_of(&credentials, REGION, &login("jane"), at(NOW)).unwrap();
+    let (signed, signature) = token.as_str().split_once("&X-Amz-Signature=").unwrap();
+    assert_eq!(
+        signed,
+        "mydb.abc123xyz.us-east-1.rds.amazonaws.com:5432/?Action=connect&DBUser=jane\
+         &X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=akid%2F20240826%2Fus-east-1%2Frds-db%2Faws4_request\
+         &X-Amz-Date=20240826T220000Z&X-Amz-Expires=900&X-Amz-Security-Token=session&X-Amz-SignedHeaders=host"
+    );
+    assert_eq!(signature.len(), 64);
+    assert!(
+        signature
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    );
+}
+
+#[test]
+fn every_value_is_encoded_once_and_strictly() {
+    for (user, encoded) in [
+        ("AZaz09-_.~", "AZaz09-_.~"),
+        ("a b", "a%20b"),
+        ("a+b", "a%2Bb"),
+        ("%2F", "%252F"),
+        ("x&DBUser=admin", "x%26DBUser%3Dadmin"),
+        ("we/ird us+er@x%é", "we%2Fird%20us%2Ber%40x%25%C3%A9"),
+        ("!*'()", "%21%2A%27%28%29"),
+        ("?#:;,$\"\\|", "%3F%23%3A%3B%2C%24%22%5C%7C"),
+        ("数", "%E6%95%B0"),
+        ("🦀", "%F0%9F%A6%80"),
+    ] {
+        assert_eq!(
+            parameter(token(&login(user)).as_str(), "DBUser"),
+            Some(encoded),
+            "{user}"
+        );
+    }
+
+    let credentials = Credentials::new("a/k+id", "secret", Some("a+b/c==".into()), None, "test");
+    let token = token_of(&credentials, REGION, &login("jane"), at(NOW)).unwrap();
+    let credential = "a%2Fk%2Bid%2F20240826%2Fus-east-1%2Frds-db%2Faws4_request";
+    assert_eq!(
+        parameter(token.as_str(), "X-Amz-Credential"),
+        Some(credential)
+    );
+    assert_eq!(
+        parameter(token.as_str(), "X-Amz-Security-Token"),
+        Some("a%2Bb%2Fc%3D%3D")
+    );
+}
+
+#[test]
+fn no_session_token_or_an_empty_one_leaves_no_parameter() {
+    let [none, empty, some] = [None, Some(""), Some("session")].map(|session_token| {
+        let credentials = credentials(session_token, None);
+        token_of(&credentials, REGION, &login("jane"), at(NOW)).unwrap()
+    });
+    assert_eq!(parameter(none.as_str(), "X-Amz-Security-Token"), None);
+    assert_eq!(none.as_str(), empty.as_str());
+    assert_eq!(
+        parameter(some.as_str(), "X-Amz-Security-Token"),
+        Some("session")
+    );
+}
+
+#[test]
+fn the_port_always_stands() {
+    for port in [1, 80, 443, 3306, 5432, 65535] {
+        let token = token(&Login::new(HOST, port, "jane").unwrap());
+        assert!(
+            token.as_str().starts_with(&format!("{HOST}:{port}/?")),
+            "{port}"
+        );
+    }
+}
+
+#[test]
+fn the_host_is_signed_and_sent_in_lower_case_without_its_trailing_dot() {
+    let expected = token(&login("jane"));
+    let written_otherwise =
+        Login::new("MyDB.Abc123XYZ.us-east-1.RDS.amazonaws.com.", 5432, "jane").unwrap();
+    assert_eq!(token(&written_otherwise).as_str(), expected.as_str());
+}
+
+#[test]
+fn an_ipv6_address_stands_in_brackets() {
+    for host in ["2001:db8::5", "[2001:db8::5]", "2001:DB8:0:0:0:0:0:5"] {
+        let token = token(&Login::new(host, 5432, "jane").unwrap());
+        assert!(token.as_str().starts_with("[2001:db8::5]:5432/?"), "{host}");
+    }
+}
+
+#[test]
+fn the_signers_region_wins_over_the_logins() {
+    let login = login("jane").with_region("eu-west-3").unwrap();
+    let token = token_of(&credentials(None, None), "ap-south-2", &login, at(NOW)).unwrap();
+    let credential = "akid%2F20240826%2Fap-south-2%2Frds-db%2Faws4_request";
+    assert_eq!(
+        parameter(token.as_str(), "X-Amz-Credential"),
+        Some(credential)
+    );
+}
+
+#[test]
+fn a_signer_refuses_a_region_that_cannot_be_one() {
+    for region in [
+        "",
+        " ",
+        "us east 1",
+        "us-east-1/rds-db",
+        "us-east-1\n",
+        "us-east-1é",
+    ] {
+        let error = Signer::new(&credentials(None, None), region, at(NOW)).unwrap_err();
+        assert!(error.to_string().contains("region"), "{region:?}: {error}");
+    }
+}
+
+// Time
+
+#[test]
+fn a_token_lives_for_900_seconds_from_the_whole_second_of_its_date() {
+    for fraction in [0, 1, 999_999_999] {
+        let now = at(NOW) + Duration::from_nanos(fraction);
+        let token = token_of(&credentials(None, None), REGION, &login("jane"), now).unwrap();
+        assert_eq!(
+            parameter(token.as_str(), "X-Amz-Date"),
+            Some("20240826T220000Z")
+        );
+        assert_eq!(parameter(token.as_str(), "X-Amz-Expires"), Some("900"));
+        assert_eq!(token.expires_at(), at(NOW + 900));
+    }
+}
+
+#[test]
+fn a_token_dies_with_the_credentials_that_signed_it() {
+    for (credentials_expire, token_expires) in [
+        (NOW + 1, NOW + 1),
+        (NOW + 899, NOW + 899),
+        (NOW + 900, NOW + 900),
+        (NOW + 901, NOW + 900),
+        (LAST_SECOND + 1_000_000, NOW + 900),
+    ] {
+        let credentials = credentials(Some("session"), Some(at(credentials_expire)));
+        let token = token_of(&credentials, REGION, &login("jane"), at(NOW)).unwrap();
+        assert_eq!(token.expires_at(), at(token_expires));
+        // What is signed is the same: RDS takes no other lifetime.
+        assert_eq!(parameter(token.as_str(), "X-Amz-Expires"), Some("900"));
+    }
+}
+
+#[test]
+fn credentials_that_have_expired_are_an_error_that_says_when() {
+    for (expiry, says) in [
+        (at(NOW), ["2024-08-26", "22:00:00"]),
+        (
+            at(NOW) - Duration::from_nanos(1),
+            ["2024-08-26", "21:59:59"],
+        ),
+        (at(NOW - 86_400), ["2024-08-25", "22:00:00"]),
+        (UNIX_EPOCH, ["1970-01-01", "00:00:00"]),
+    ] {
+        let error = token_of(
+            &credentials(None, Some(expiry)),
+            REGION,
+            &login("jane"),
+            at(NOW),
+        )
+        .unwrap_err();
+        let message = error.to_string();
+        assert!(says.iter().all(|said| message.contains(said)), "{message}");
+    }
+}
+
+#[test]
+fn credentials_that_expire_after_the_signer_was_made_sign_no_more() {
+    let expiry = at(NOW + 60);
+    let signer = Signer::new(&credentials(None, Some(expiry)), REGION, at(NOW)).unwrap();
+    let last = signer
+        .sign(&login("jane"), expiry - Duration::from_nanos(1))
+        .unwrap();
+    assert_eq!(last.expires_at(), expiry);
+    assert!(signer.sign(&login("jane"), expiry).is_err());
+}
+
+#[test]
+fn an_expiry_that_no_calendar_holds_is_told_without_a_panic() {
+    let expiry = UNIX_EPOCH - Duration::from_secs(1 << 60);
+    let error = token_of(
+        &credentials(None, Some(expiry)),
+        REGION,
+        &login("jane"),
+        at(NOW),
+    )
+    .unwrap_err();
+    assert!(error.to_string().contains("expired"), "{error}");
+}
+
+#[test]
+fn a_clock_before_1970_or_after_9999_is_an_error() {
+    let signer = Signer::new(&credentials(None, None), REGION, at(NOW)).unwrap();
+    let nano = Duration::from_nanos(1);
+    for now in [
+        UNIX_EPOCH - nano,
+        UNIX_EPOCH - LIFETIME,
+        at(LAST_SECOND + 1),
+        at(1 << 60),
+    ] {
+        let error = signer.sign(&login("jane"), now).unwrap_err();
+        assert!(error.to_string().contains("clock"), "{error}");
+        assert!(token_of(&credentials(None, None), REGION, &login("jane"), now).is_err());
+    }
+    for (now, date) in [
+        (UNIX_EPOCH, "19700101T000000Z"),
+        (at(LAST_SECOND + 1) - nano, "99991231T235959Z"),
+    ] {
+        let token = signer.sign(&login("jane"), now).unwrap();
+        assert_eq!(parameter(token.as_str(), "X-Amz-Date"), Some(date));
+    }
+}
+
+#[test]
+fn a_signer_signs_on_any_utc_day() {
+    let credentials = credentials(Some("session"), None);
+    let midnight = NOW + 2 * 3600;
+    let signer = Signer::new(&credentials, REGION, at(midnight - 1)).unwrap();
+    for now in [
+        midnight - 1,
+        midnight,
+        midnight + 86_400,
+        midnight - 86_401,
+        midnight - 1,
+        0,
+        LAST_SECOND,
+    ] {
+        let expected = token_of(&credentials, REGION, &login("jane"), at(now)).unwrap();
+        assert_eq!(
+            signer.sign(&login("jane"), at(now)).unwrap().as_str(),
+            expected.as_str(),
+            "{now}"
+        );
+    }
+}
+
+#[test]
+fn equal_signings_give_equal_tokens() {
+    let signer = Signer::new(&credentials(Some("session"), None), REGION, at(NOW)).unwrap();
+    let token = signer.sign(&login("jane"), at(NOW)).unwrap();
+    for same in [
+        signer.sign(&login("jane"), at(NOW)).unwrap(),
+        signer.clone().sign(&login("jane"), at(NOW)).unwrap(),
+        token.clone(),
+    ] {
+        assert_eq!(
+            (same.as_str(), same.expires_at()),
+            (token.as_str(), token.expires_at())
+        );
+    }
+    // A clone outlives the original.
+    let clone = token.clone();
+    let text = token.as_str().to_owned();
+    drop((signer, token));
+    assert_eq!(clone.as_str(), text);
+}
+
+// Secrets
+
+const SECRETS: [&str; 2] = ["MarkerOfTheSecretKey", "MarkerOfTheSessionToken"];
+
+fn marked_credentials(expiry: Option<SystemTime>) -> Credentials {
+    let [secret_key, session_token] = SECRETS;
+    Credentials::new(
+        "akid",
+        secret_key,
+        Some(session_token.into()),
+        expiry,
+        "test",
+    )
+}
+
+fn assert_shows_no_secret(value: &impl Debug, signature: &str) {
+    for shown in [format!("{value:?}"), format!("{value:#?}")] {
+        for secret in SECRETS.iter().chain([&signature]) {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn debug_shows_no_secret_key_session_token_or_signature() {
+    let credentials = marked_credentials(None);
+    let signer = Signer::new(&credentials, REGION, at(NOW)).unwrap();
+    let token = signer.sign(&login("jane"), at(NOW)).unwrap();
+    assert!(
+        token.as_str().contains(SECRETS[1]),
+        "the marker would be seen"
+    );
+    let signature = parameter(token.as_str(), "X-Amz-Signature").unwrap();
+    assert_shows_no_secret(&credentials, signature);
+    assert_shows_no_secret(&signer, signature);
+    assert_shows_no_secret(&token, signature);
+    assert_shows_no_secret(&(signer.clone(), Some(vec![token.clone()])), signature);
+}
+
+#[test]
+fn errors_show_no_secret_key_session_token_or_signature() {
+    let expired = marked_credentials(Some(at(NOW)));
+    let live = marked_credentials(None);
+    let signer = Signer::new(&live, REGION, at(NOW)).unwrap();
+    let token = signer.sign(&login("jane"), at(NOW)).unwrap();
+    let signature = parameter(token.as_str(), "X-Amz-Signature").unwrap();
+    for error in [
+        token_of(&expired, REGION, &login("jane"), at(NOW)).unwrap_err(),
+        signer
+            .sign(&login("jane"), at(LAST_SECOND + 1))
+            .unwrap_err(),
+        Signer::new(&live, "no region", at(NOW)).unwrap_err(),
+    ] {
+        assert_shows_no_secret(&error, signature);
+        assert_shows_no_secret(&format_args!("{error}"), signature);
+        assert!(error.source().is_none(), "{error}");
+    }
+}
+
+// What the compiler is asked
+
+const _: () = {
+    const fn shared_by_threads<T: Send + Sync + 'static>() {}
+    const fn cloned<T: Clone>() {}
+    shared_by_threads::<Login>();
+    shared_by_threads::<Signer>();
+    shared_by_threads::<Token>();
+    shared_by_threads::<Error>();
+    cloned::<Login>();
+    cloned::<Signer>();
+    cloned::<Token>();
+    cloned::<Error>();
+};
