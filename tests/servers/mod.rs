@@ -1,0 +1,228 @@
+//! The real servers of `tests/rds`, and how a test logs in to them.
+#![allow(
+    dead_code,
+    reason = "each test binary that includes this module uses a part of it"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{OptsBuilder, SslOpts};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// A user name with all that a URL and a token must encode.
+pub const ODD_USER: &str = "we/ird us+er@x%é";
+/// The access keys that the servers know, by the length of their session tokens.
+pub const KEYS: [&str; 3] = ["long-term", "session-1600", "session-4000"];
+
+#[derive(Clone, Copy, Debug)]
+pub enum Engine {
+    Postgres,
+    MariaDb,
+}
+
+pub const ENGINES: [Engine; 2] = [Engine::Postgres, Engine::MariaDb];
+
+impl Engine {
+    /// The example that logs in there.
+    pub fn example(self) -> &'static str {
+        match self {
+            Engine::Postgres => "postgres",
+            Engine::MariaDb => "mysql",
+        }
+    }
+
+    /// The name of the server with TLS in the record of what was received.
+    pub fn server(self) -> &'static str {
+        match self {
+            Engine::Postgres => "postgres",
+            Engine::MariaDb => "mariadb",
+        }
+    }
+
+    pub fn server_without_tls(self) -> &'static str {
+        match self {
+            Engine::Postgres => "postgres-without-tls",
+            Engine::MariaDb => "mariadb-without-tls",
+        }
+    }
+}
+
+pub struct Key {
+    pub access_key_id: String,
+    pub secret_access_key: String,
+    pub session_token: Option<String>,
+}
+
+/// The servers that run now; `tests/rds/README.md` says what they have to offer.
+pub struct Servers {
+    description: Value,
+}
+
+impl Servers {
+    pub fn running() -> Servers {
+        let directory = std::env::var_os("RDS_IAM_TEST_SERVERS")
+            .expect("RDS_IAM_TEST_SERVERS names no servers: run scripts/test");
+        Servers {
+            description: read_json(&Path::new(&directory).join("servers.json")),
+        }
+    }
+
+    pub fn host(&self) -> &str {
+        self.text("host")
+    }
+
+    /// Leads to the same servers, but is not in their certificate.
+    pub fn unverified_host(&self) -> &str {
+        self.text("unverified_host")
+    }
+
+    pub fn region(&self) -> &str {
+        self.text("region")
+    }
+
+    /// The file of the CA that the servers' certificate comes from.
+    pub fn ca(&self) -> &str {
+        self.text("ca")
+    }
+
+    /// The file of a CA that has signed nothing.
+    pub fn other_ca(&self) -> &str {
+        self.text("other_ca")
+    }
+
+    pub fn database(&self) -> &str {
+        self.text("database")
+    }
+
+    pub fn port(&self, engine: Engine) -> u16 {
+        self.port_named(engine, "port")
+    }
+
+    pub fn port_without_tls(&self, engine: Engine) -> u16 {
+        self.port_named(engine, "port_without_tls")
+    }
+
+    pub fn key(&self, name: &str) -> Key {
+        let key = &read_json(&self.state().join("keys.json"))[name];
+        let text = |field: &str| key[field].as_str().map(str::to_owned);
+        Key {
+            access_key_id: text("access_key_id").expect("a key has its id"),
+            secret_access_key: text("secret_access_key").expect("a key has its secret"),
+            session_token: text("session_token"),
+        }
+    }
+
+    /// What became of each password that `server` received from `user`: `accepted`, or why it was refused.
+    pub fn received(&self, server: &str, user: &str) -> Vec<String> {
+        let records = fs::read_to_string(self.state().join("received.jsonl")).unwrap_or_default();
+        records
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("a record in JSON"))
+            .filter(|record| record["server"] == server && record["user"] == user)
+            .map(|record| {
+                let reason = record["reason"]
+                    .as_str()
+                    .filter(|reason| !reason.is_empty());
+                reason.unwrap_or("accepted").to_owned()
+            })
+            .collect()
+    }
+
+    /// From now on the servers' clock is so far ahead for `user`.
+    pub fn move_clock(&self, user: &str, seconds: i64) {
+        let hex: String = user.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let offsets = self.state().join("clock-offsets");
+        let new = offsets.join(format!("{hex}.new"));
+        fs::write(&new, seconds.to_string()).expect("a clock offset is written");
+        fs::rename(&new, offsets.join(hex)).expect("a clock offset takes effect");
+    }
+
+    /// Logs in over verified TLS; the user's name as the server tells it, or the error.
+    pub fn log_in(&self, engine: Engine, user: &str, password: &str) -> anyhow::Result<String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            match engine {
+                Engine::Postgres => self.log_in_to_postgres(user, password).await,
+                Engine::MariaDb => self.log_in_to_mariadb(user, password).await,
+            }
+        })
+    }
+
+    async fn log_in_to_postgres(&self, user: &str, password: &str) -> anyhow::Result<String> {
+        let mut roots = RootCertStore::empty();
+        for root in CertificateDer::pem_file_iter(self.ca())? {
+            roots.add(root?)?;
+        }
+        let tls = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let tls = MakeTlsConnect::<TcpStream>::make_tls_connect(
+            &mut MakeRustlsConnect::new(tls),
+            self.host(),
+        )?;
+        let stream = TcpStream::connect((self.host(), self.port(Engine::Postgres))).await?;
+        let (client, connection) = tokio_postgres::Config::new()
+            .user(user)
+            .password(password)
+            .dbname(self.database())
+            .ssl_mode(SslMode::Require)
+            .connect_raw(stream, tls)
+            .await?;
+        tokio::spawn(connection);
+        Ok(client.query_one("SELECT current_user", &[]).await?.get(0))
+    }
+
+    async fn log_in_to_mariadb(&self, user: &str, password: &str) -> anyhow::Result<String> {
+        let tls = SslOpts::default()
+            .with_disable_built_in_roots(true)
+            .with_root_certs(vec![PathBuf::from(self.ca()).into()]);
+        let options = OptsBuilder::default()
+            .ip_or_hostname(self.host())
+            .tcp_port(self.port(Engine::MariaDb))
+            .user(Some(user))
+            .pass(Some(password))
+            .db_name(Some(self.database()))
+            .enable_cleartext_plugin(true)
+            .ssl_opts(tls)
+            .prefer_socket(false);
+        let mut connection = mysql_async::Conn::new(options).await?;
+        let user: Option<String> = connection.query_first("SELECT USER()").await?;
+        connection.disconnect().await?;
+        let user = user.expect("USER() has a value");
+        let (user, _from_where) = user.rsplit_once('@').expect("USER() has a host");
+        Ok(user.to_owned())
+    }
+
+    fn state(&self) -> PathBuf {
+        self.text("state").into()
+    }
+
+    fn text(&self, field: &str) -> &str {
+        self.description[field]
+            .as_str()
+            .expect("servers.json has the field")
+    }
+
+    fn port_named(&self, engine: Engine, field: &str) -> u16 {
+        let port = self.description[engine.server()][field].as_u64();
+        port.and_then(|port| port.try_into().ok())
+            .expect("servers.json has the port")
+    }
+}
+
+fn read_json(path: &Path) -> Value {
+    let text = fs::read_to_string(path)
+        .unwrap_or_else(|error| panic!("{}: {error}: run scripts/test", path.display()));
+    serde_json::from_str(&text).expect("a file in JSON")
+}
