@@ -5,9 +5,7 @@
 use std::io::Write;
 
 use anyhow::{anyhow, bail};
-use aws_config::{BehaviorVersion, Region};
-use aws_credential_types::provider::ProvideCredentials;
-use rds_iam::{Login, Signer, Token};
+use rds_iam::Login;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -29,27 +27,11 @@ async fn main() -> anyhow::Result<()> {
         .map_err(|_| anyhow!("{port:?} is not a port"))?;
     let token = match region {
         None => rds_iam::token(host, port, user).await?,
-        Some(region) => token_in(region, &Login::new(host, port, user)?).await?,
+        Some(region) => {
+            let login = Login::new(host, port, user)?.with_region(region)?;
+            rds_iam::shared_cache().token(&login).await?
+        }
     };
     writeln!(std::io::stdout(), "{}", token.as_str())?;
     Ok(())
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a program knows the time; the library is told it"
-)]
-async fn token_in(region: &str, login: &Login) -> anyhow::Result<Token> {
-    let region = Region::new(region.to_owned());
-    let config = aws_config::defaults(BehaviorVersion::latest())
-        .region(region.clone())
-        .load()
-        .await;
-    let credentials = config
-        .credentials_provider()
-        .ok_or(rds_iam::Error::NoCredentialsProvider)?
-        .provide_credentials()
-        .await?;
-    let now = std::time::SystemTime::now();
-    Ok(Signer::new(&credentials, region.as_ref(), now)?.sign(login, now)?)
 }

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::provider::error::CredentialsError;
 use time::OffsetDateTime;
@@ -85,6 +85,22 @@ pub enum Error {
         expired_at: SystemTime,
     },
 
+    /// The credentials provider has not answered in time.
+    #[error("no AWS credentials: the provider has not answered for {} s; the next call tries anew", .after.as_secs())]
+    FetchTimedOut {
+        /// How long it was waited for, since the fetch began.
+        after: Duration,
+    },
+
+    /// A setting that no cache can be built with.
+    #[error("invalid setting {setting}: {reason}")]
+    InvalidSetting {
+        /// The method of [`TokenCacheBuilder`](crate::TokenCacheBuilder) that it was given to.
+        setting: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+
     /// A date that SigV4 has no form for.
     #[error(
         "the clock is out of range: SigV4 dates lie between the years 1970 and 9999; set this machine's clock"
@@ -115,6 +131,21 @@ impl From<CredentialsError> for Error {
         Error::CredentialsFailed {
             source: SharedCredentialsError(Arc::new(error)),
         }
+    }
+}
+
+/// An error and its causes in one line, for a log.
+pub(crate) struct Chain<'a>(pub(crate) &'a dyn std::error::Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,9 @@
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::Ipv6Addr;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use quick_cache::Equivalent;
 
 use crate::Error;
 use crate::error::excerpt;
@@ -32,12 +34,14 @@ pub(crate) fn percent_encode(text: &str) -> impl fmt::Display {
 /// assert_eq!(login.region(), Some("eu-central-1"));
 /// # Ok::<(), rds_iam::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
     host: String,
     port: u16,
     user: String,
-    region: Option<String>,
+    host_region: Option<String>,
+    /// The region given, where it is another than the host's.
+    other_region: Option<String>,
     /// `host:port`
     authority: String,
     encoded_user: String,
@@ -60,13 +64,13 @@ impl Login {
             return Err(Error::InvalidPort);
         }
         validate_user(user)?;
-        let region = region::in_host(&host).map(str::to_owned);
         Ok(Login {
+            host_region: region::in_host(&host).map(str::to_owned),
+            other_region: None,
             authority: format!("{host}:{port}"),
             host,
             port,
             user: user.to_owned(),
-            region,
             encoded_user: percent_encode(user).to_string(),
         })
     }
@@ -122,8 +126,9 @@ impl Login {
     /// [`Error::InvalidRegion`].
     pub fn with_region(self, region: &str) -> Result<Login, Error> {
         region::validate(region)?;
+        let is_other = self.host_region.as_deref() != Some(region);
         Ok(Login {
-            region: Some(region.to_owned()),
+            other_region: is_other.then(|| region.to_owned()),
             ..self
         })
     }
@@ -145,7 +150,7 @@ impl Login {
 
     /// The region given with [`with_region`](Login::with_region), else the one in the host's name, else `None`.
     pub fn region(&self) -> Option<&str> {
-        self.region.as_deref()
+        self.other_region.as_deref().or(self.host_region.as_deref())
     }
 
     /// `host:port`, as it is signed and sent.
@@ -156,6 +161,40 @@ impl Login {
     /// The user as it is signed and sent.
     pub(crate) fn encoded_user(&self) -> &str {
         &self.encoded_user
+    }
+}
+
+impl Hash for Login {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        LoginParts::of(self).hash(state);
+    }
+}
+
+/// What a login is made from. It hashes as the login does, so that one can be looked up without being made.
+#[derive(Hash)]
+pub(crate) struct LoginParts<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) port: u16,
+    pub(crate) user: &'a str,
+}
+
+impl<'a> LoginParts<'a> {
+    fn of(login: &'a Login) -> LoginParts<'a> {
+        LoginParts {
+            host: &login.host,
+            port: login.port,
+            user: &login.user,
+        }
+    }
+}
+
+/// Equal to the login that [`Login::new`] makes from parts that need no normalizing.
+impl Equivalent<Login> for LoginParts<'_> {
+    fn equivalent(&self, login: &Login) -> bool {
+        self.host == login.host
+            && self.port == login.port
+            && self.user == login.user
+            && login.other_region.is_none()
     }
 }
 

@@ -17,7 +17,7 @@ const SERVICE: &str = "rds-db";
 
 /// How long RDS accepts a token: 15 minutes after it was signed, whatever longer time is asked for
 /// ([Amazon RDS user guide, *IAM database authentication*](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html)).
-const LIFETIME: Duration = Duration::from_secs(900);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(900);
 
 // The token between its values, its parameters in the sorted order that SigV4 signs them in.
 const PATH: &str = "/?";
@@ -94,15 +94,27 @@ impl Signer {
     /// [`Error::CredentialsExpired`] where the credentials' expiry is not after `now`; [`Error::ClockOutOfRange`] for
     /// a `now` before 1970 or after 9999.
     pub fn sign(&self, login: &Login, now: SystemTime) -> Result<Token, Error> {
-        let signed_at = date_time(now)?;
-        let expiry = self.credentials.expiry();
-        if let Some(expired_at) = expiry.filter(|expiry| *expiry <= now) {
-            return Err(Error::CredentialsExpired { expired_at });
-        }
+        let expires_at = self.expires_at(now)?;
+        Ok(Token::new(
+            self.signed_text(login, date_time(now)?),
+            expires_at,
+        ))
+    }
+
+    /// When a token that is signed now will expire.
+    pub(crate) fn expires_at(&self, now: SystemTime) -> Result<SystemTime, Error> {
         // The server counts from the date in the token, which is a whole second.
-        let lifetime_ends = SystemTime::from(signed_at) + LIFETIME;
-        let expires_at = expiry.map_or(lifetime_ends, |expiry| expiry.min(lifetime_ends));
-        Ok(Token::new(self.signed_text(login, signed_at), expires_at))
+        let lifetime_ends = SystemTime::from(date_time(now)?) + LIFETIME;
+        match self.credentials.expiry() {
+            Some(expired_at) if expired_at <= now => Err(Error::CredentialsExpired { expired_at }),
+            Some(expiry) => Ok(expiry.min(lifetime_ends)),
+            None => Ok(lifetime_ends),
+        }
+    }
+
+    /// Whether this signer's key is that of the UTC day of `now`.
+    pub(crate) fn is_of_the_day_of(&self, now: SystemTime) -> bool {
+        utc(now).is_some_and(|utc| utc.date() == self.scope.date)
     }
 
     fn signed_text(&self, login: &Login, signed_at: OffsetDateTime) -> Zeroizing<String> {
@@ -202,6 +214,15 @@ impl Scope {
         hmac.update(canonical_request_hash);
         hex(hmac.finalize().into_bytes().into())
     }
+}
+
+/// Whether `credentials` signed `token`.
+pub(crate) fn has_signed(credentials: &Credentials, token: &Token) -> bool {
+    let credential = format!(
+        "{CREDENTIAL}{}%2F",
+        percent_encode(credentials.access_key_id())
+    );
+    token.as_str().contains(&credential)
 }
 
 fn canonical_request_hash(authority: &str, query: &str) -> Hex {

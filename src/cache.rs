@@ -1,0 +1,475 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep};
+#[cfg(feature = "rt-tokio")]
+use aws_smithy_async::rt::sleep::{Sleep, TokioSleep};
+use aws_smithy_async::time::{SharedTimeSource, TimeSource};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, Equivalent, UnitWeighter};
+
+use crate::credentials::{CredentialsKeeper, Kept, RuntimeId};
+use crate::error::Chain;
+use crate::signer::LIFETIME;
+use crate::{Error, Login, Signer, Token, region, signer};
+
+/// Before a token's expiry, long enough for a login that is under way to be judged while it is still valid, and for
+/// clocks that differ a little.
+const DEFAULT_REFRESH_MARGIN: Duration = Duration::from_secs(60);
+
+/// From here on a token would be renewed for the larger part of its life.
+const REFRESH_MARGIN_LIMIT: Duration = Duration::from_secs(450);
+
+const DEFAULT_CAPACITY: usize = 1024;
+
+/// How far a token's date may lie ahead of the clock before it is signed anew: servers refuse dates in the future.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+
+/// Tokens of many logins, each reused until shortly before it expires, over one credentials provider.
+///
+/// What it promises is in the [crate's documentation](crate#what-the-cache-promises). Clones share one cache.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), rds_iam::Error> {
+/// use rds_iam::{Credentials, Login, TokenCache};
+///
+/// // Any provider will do: one of the AWS SDK's, one of your own, or fixed credentials.
+/// let provider = Credentials::new("akid", "secret", None, None, "example");
+/// let cache = TokenCache::builder(provider).region("eu-central-1").build()?;
+///
+/// let login = Login::new("db.internal.example.com", 5432, "app")?;
+/// let token = cache.token(&login).await?;
+/// assert_eq!(cache.token(&login).await?.as_str(), token.as_str());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct TokenCache(Arc<Shared>);
+
+struct Shared {
+    credentials: Arc<CredentialsKeeper>,
+    default_region: Arc<dyn DefaultRegion>,
+    clock: SharedTimeSource,
+    refresh_margin: Duration,
+    tokens: Cache<Login, Held>,
+    signing: Mutex<Signing>,
+}
+
+/// Where the region of a login comes from.
+pub(crate) trait DefaultRegion: fmt::Debug + Send + Sync {
+    /// The login's own region, else the one to sign for where the login has none.
+    fn region_of<'a>(&'a self, login: &'a Login) -> BoxFuture<'a, Result<Option<String>, Error>>;
+}
+
+/// A token and when it was signed.
+#[derive(Clone)]
+struct Held {
+    token: Token,
+    signed_at: SystemTime,
+}
+
+#[derive(Default)]
+struct Signing {
+    /// By region: a signer, and the number of the fetch that brought its credentials.
+    signers: HashMap<String, (u64, Arc<Signer>)>,
+    /// How many tokens have been refused.
+    refusals: u64,
+}
+
+impl TokenCache {
+    /// A cache of tokens signed with the credentials of `provider`.
+    pub fn builder(provider: impl ProvideCredentials + 'static) -> TokenCacheBuilder {
+        TokenCacheBuilder::new(Some(SharedCredentialsProvider::new(provider)))
+    }
+
+    /// A token for `login` that is valid now, with as much of its life left as can be had without need to wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRegion`] where neither the login nor the cache names one. Where no token is usable and no credentials
+    /// live: [`Error::CredentialsFailed`], [`Error::CredentialsExpired`] or [`Error::FetchTimedOut`].
+    pub async fn token(&self, login: &Login) -> Result<Token, Error> {
+        match self.fresh(login) {
+            Some(token) => Ok(token),
+            // On the heap, so that the future of a hit is small.
+            None => self.renew(login, None).boxed().await,
+        }
+    }
+
+    /// Tells the cache that the database refused `refused`, so that the next call signs anew, with newly fetched
+    /// credentials if it was these that signed it.
+    ///
+    /// Call it when the database refuses a login, then ask for a token and try once more. PostgreSQL says SQLSTATE
+    /// `28000` (so does PAM, which RDS logs in through, and a `pg_hba.conf` without a matching entry, for a connection
+    /// without TLS, say) or `28P01`
+    /// ([PostgreSQL, Appendix A](https://www.postgresql.org/docs/current/errcodes-appendix.html)); MySQL and MariaDB
+    /// say error 1045 ([`ER_ACCESS_DENIED_ERROR`](https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html)).
+    ///
+    /// ```no_run
+    /// # use rds_iam::{Error, Login, Token, TokenCache};
+    /// # async fn connect(token: &Token) -> Result<(), String> { Ok(()) }
+    /// # fn is_refusal(error: &str) -> bool { true }
+    /// # async fn example(cache: &TokenCache, login: &Login) -> Result<(), Box<dyn std::error::Error>> {
+    /// let token = cache.token(login).await?;
+    /// let connection = match connect(&token).await {
+    ///     Err(error) if is_refusal(&error) => {
+    ///         cache.invalidate(login, &token);
+    ///         connect(&cache.token(login).await?).await
+    ///     }
+    ///     result => result,
+    /// }?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Nothing happens where the cache holds another token for the login by now: the refusal came late. Refusals make
+    /// the cache fetch credentials at most every 30 s, so a user who may not log in at all costs no more than that.
+    pub fn invalidate(&self, login: &Login, refused: &Token) {
+        let mut signing = self.signing();
+        let held = self.0.tokens.peek(login);
+        if held.is_some_and(|held| held.token.as_str() != refused.as_str()) {
+            return;
+        }
+        tracing::info!(%login, "the database refused the token");
+        self.0.tokens.remove(login);
+        signing.refusals += 1;
+        self.0
+            .credentials
+            .refuse(|credentials| signer::has_signed(credentials, refused));
+    }
+
+    /// The token held for a login, where it need not be renewed yet.
+    pub(crate) fn fresh<Q>(&self, login: &Q) -> Option<Token>
+    where
+        Q: Hash + Equivalent<Login> + ?Sized,
+    {
+        let held = self.0.tokens.get(login)?;
+        held.serves_for(self.0.refresh_margin, self.0.clock.now())
+            .then_some(held.token)
+    }
+
+    /// `standing_still` is the runtime that the caller keeps from running meanwhile.
+    pub(crate) async fn renew(
+        &self,
+        login: &Login,
+        standing_still: Option<RuntimeId>,
+    ) -> Result<Token, Error> {
+        let region = self.0.default_region.region_of(login).await?;
+        let region = region.ok_or_else(|| Error::NoRegion {
+            host: login.host().to_owned(),
+        })?;
+        loop {
+            let refusals = self.signing().refusals;
+            let now = self.0.clock.now();
+            let in_hand = usable(self.0.tokens.peek(login), now);
+            let outcome = match self
+                .0
+                .credentials
+                .renew(now, in_hand.is_some(), standing_still)
+            {
+                Some(under_way) if under_way.is_waited_for => {
+                    Some(self.0.credentials.wait(under_way).await)
+                }
+                Some(under_way) => under_way.poll_once(),
+                None => None,
+            };
+
+            let now = self.0.clock.now();
+            let in_hand = self.0.tokens.peek(login).or_else(|| {
+                // It may have had to make room, but not if it was refused.
+                in_hand.filter(|_| self.signing().refusals == refusals)
+            });
+            let in_hand = usable(in_hand, now);
+            let token = match (self.0.credentials.live(now), in_hand, &outcome) {
+                (Some(kept), in_hand, _) => {
+                    self.sign(login, &region, &kept, in_hand, now, refusals)?
+                }
+                (None, Some(held), _) => held.token,
+                (None, None, Some(Ok(kept))) => {
+                    self.sign(login, &region, kept, None, now, refusals)?
+                }
+                (None, None, Some(Err(error))) => return Err(error.clone()),
+                // What there was to make do with has expired in this moment.
+                (None, None, None) => continue,
+            };
+            if let Some(Err(error)) = outcome {
+                let serves_for = token.expires_at().duration_since(now).unwrap_or_default();
+                tracing::warn!(%login, error = %Chain(&error), ?serves_for, "the token still serves, but could not be renewed with new credentials");
+            }
+            return Ok(token);
+        }
+    }
+
+    /// The token in hand, or a new one where that would live longer.
+    fn sign(
+        &self,
+        login: &Login,
+        region: &str,
+        kept: &Kept,
+        in_hand: Option<Held>,
+        now: SystemTime,
+        refusals: u64,
+    ) -> Result<Token, Error> {
+        let signer = self.signer(region, kept, now)?;
+        let would_expire_at = signer.expires_at(now)?;
+        if let Some(held) = in_hand.filter(|held| held.token.expires_at() >= would_expire_at) {
+            return Ok(held.token);
+        }
+        let token = signer.sign(login, now)?;
+        let held = Held {
+            token: token.clone(),
+            signed_at: now,
+        };
+        let signing = self.signing();
+        // A token that was begun before a refusal may be of the refused credentials.
+        if signing.refusals == refusals && !self.0.credentials.is_in_doubt() {
+            self.0.tokens.insert(login.clone(), held);
+        }
+        Ok(token)
+    }
+
+    fn signer(&self, region: &str, kept: &Kept, now: SystemTime) -> Result<Arc<Signer>, Error> {
+        let mut signing = self.signing();
+        match signing.signers.get(region) {
+            Some((fetch, signer)) if *fetch == kept.fetch && signer.is_of_the_day_of(now) => {
+                Ok(signer.clone())
+            }
+            _ => {
+                let signer = Arc::new(Signer::new(&kept.credentials, region, now)?);
+                // Those of former credentials would keep their secrets in memory.
+                signing.signers.retain(|_, (fetch, _)| *fetch == kept.fetch);
+                signing
+                    .signers
+                    .insert(region.to_owned(), (kept.fetch, signer.clone()));
+                Ok(signer)
+            }
+        }
+    }
+
+    fn signing(&self) -> MutexGuard<'_, Signing> {
+        // No change is left half done by a panic.
+        self.0
+            .signing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn usable(held: Option<Held>, now: SystemTime) -> Option<Held> {
+    held.filter(|held| held.serves_for(Duration::ZERO, now))
+}
+
+impl Held {
+    /// Whether the database takes it now, and for longer than `time` from now on.
+    fn serves_for(&self, time: Duration, now: SystemTime) -> bool {
+        let is_dated_right = self
+            .signed_at
+            .duration_since(now)
+            .map_or(true, |ahead| ahead <= CLOCK_TOLERANCE);
+        is_dated_right
+            && self
+                .token
+                .expires_at()
+                .duration_since(now)
+                .is_ok_and(|left| left > time)
+    }
+}
+
+impl fmt::Debug for TokenCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenCache")
+            .field("logins", &self.0.tokens.len())
+            .field("refresh_margin", &self.0.refresh_margin)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Settings of a [`TokenCache`].
+#[must_use]
+pub struct TokenCacheBuilder {
+    provider: Option<SharedCredentialsProvider>,
+    region: Option<String>,
+    refresh_margin: Duration,
+    capacity: usize,
+    clock: SharedTimeSource,
+    sleep: Option<SharedAsyncSleep>,
+    provider_runs_on_its_own: bool,
+}
+
+impl TokenCacheBuilder {
+    pub(crate) fn new(provider: Option<SharedCredentialsProvider>) -> TokenCacheBuilder {
+        TokenCacheBuilder {
+            provider,
+            region: None,
+            refresh_margin: DEFAULT_REFRESH_MARGIN,
+            capacity: DEFAULT_CAPACITY,
+            clock: SharedTimeSource::default(),
+            sleep: default_sleep(),
+            provider_runs_on_its_own: false,
+        }
+    }
+
+    /// The region to sign for where neither the login nor its host names one. Without it, such logins are an error.
+    pub fn region(self, region: &str) -> Self {
+        TokenCacheBuilder {
+            region: Some(region.to_owned()),
+            ..self
+        }
+    }
+
+    /// How long before its expiry a token is renewed: 60 s unless set here, less than 450 s.
+    pub fn refresh_margin(self, margin: Duration) -> Self {
+        TokenCacheBuilder {
+            refresh_margin: margin,
+            ..self
+        }
+    }
+
+    /// How many logins' tokens are held at most: 1024 unless set here. The least useful go first.
+    pub fn capacity(self, logins: usize) -> Self {
+        TokenCacheBuilder {
+            capacity: logins,
+            ..self
+        }
+    }
+
+    /// The clock to judge by: the system's unless set here. It must be the wall clock, since the servers judge by it.
+    pub fn time_source(self, clock: impl TimeSource + 'static) -> Self {
+        TokenCacheBuilder {
+            clock: SharedTimeSource::new(clock),
+            ..self
+        }
+    }
+
+    /// What waits: tokio's timer unless set here, with the feature `rt-tokio`; else nothing does, and a provider that
+    /// never answers is waited for as long as no other caller comes.
+    pub fn sleep_impl(self, sleep: impl AsyncSleep + 'static) -> Self {
+        TokenCacheBuilder {
+            sleep: Some(SharedAsyncSleep::new(sleep)),
+            ..self
+        }
+    }
+
+    /// The provider's futures get on whichever runtime stands still.
+    #[cfg(feature = "aws-config")]
+    pub(crate) fn provider_runs_on_its_own(self) -> Self {
+        TokenCacheBuilder {
+            provider_runs_on_its_own: true,
+            ..self
+        }
+    }
+
+    /// The cache.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidSetting`] for a refresh margin of 450 s or more and for a capacity of 0; [`Error::InvalidRegion`];
+    /// [`Error::NoCredentialsProvider`] where the builder was made from an `SdkConfig` without one.
+    pub fn build(self) -> Result<TokenCache, Error> {
+        if self.refresh_margin >= REFRESH_MARGIN_LIMIT {
+            return Err(Error::InvalidSetting {
+                setting: "refresh_margin",
+                reason: "it is 450 s or more, and tokens live for 900 s at most; give a shorter one",
+            });
+        }
+        if self.capacity == 0 {
+            return Err(Error::InvalidSetting {
+                setting: "capacity",
+                reason: "it is 0; give the number of logins to hold tokens for",
+            });
+        }
+        if let Some(region) = &self.region {
+            region::validate(region)?;
+        }
+        let provider = self.provider.clone().ok_or(Error::NoCredentialsProvider)?;
+        let region = Arc::new(GivenRegion(self.region.clone()));
+        Ok(self.assemble(provider, region))
+    }
+
+    /// The cache that these settings, which are valid ones, make.
+    pub(crate) fn assemble(
+        self,
+        provider: SharedCredentialsProvider,
+        default_region: Arc<dyn DefaultRegion>,
+    ) -> TokenCache {
+        TokenCache(Arc::new(Shared {
+            credentials: CredentialsKeeper::new(
+                provider,
+                self.clock.clone(),
+                self.sleep,
+                LIFETIME + self.refresh_margin,
+                self.provider_runs_on_its_own,
+            ),
+            default_region,
+            clock: self.clock,
+            refresh_margin: self.refresh_margin,
+            tokens: bounded(self.capacity),
+            signing: Mutex::default(),
+        }))
+    }
+}
+
+impl fmt::Debug for TokenCacheBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenCacheBuilder")
+            .field("region", &self.region)
+            .field("refresh_margin", &self.refresh_margin)
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "rt-tokio")]
+fn default_sleep() -> Option<SharedAsyncSleep> {
+    /// Nothing wakes where no tokio runtime runs, and tokio's timer would panic.
+    #[derive(Debug)]
+    struct TokioSleepIfOnTokio;
+
+    impl AsyncSleep for TokioSleepIfOnTokio {
+        fn sleep(&self, duration: Duration) -> Sleep {
+            match tokio::runtime::Handle::try_current() {
+                Ok(_) => TokioSleep::new().sleep(duration),
+                Err(_) => Sleep::new(std::future::pending()),
+            }
+        }
+    }
+
+    Some(SharedAsyncSleep::new(TokioSleepIfOnTokio))
+}
+
+#[cfg(not(feature = "rt-tokio"))]
+fn default_sleep() -> Option<SharedAsyncSleep> {
+    None
+}
+
+#[derive(Debug)]
+struct GivenRegion(Option<String>);
+
+impl DefaultRegion for GivenRegion {
+    fn region_of<'a>(&'a self, login: &'a Login) -> BoxFuture<'a, Result<Option<String>, Error>> {
+        let region = login.region().or(self.0.as_deref()).map(str::to_owned);
+        std::future::ready(Ok(region)).boxed()
+    }
+}
+
+fn bounded<V: Clone>(capacity: usize) -> Cache<Login, V> {
+    let expected = capacity.min(DEFAULT_CAPACITY);
+    let cache = Cache::with(
+        expected,
+        capacity as u64,
+        UnitWeighter,
+        DefaultHashBuilder::default(),
+        DefaultLifecycle::default(),
+    );
+    // Its shards share the capacity out in equal parts and round them up.
+    let shards = cache.num_shards() as u64;
+    cache.set_capacity(capacity as u64 / shards * shards);
+    cache
+}

@@ -1,0 +1,347 @@
+//! The credentials of one provider, kept and renewed, one fetch at a time.
+//!
+//! A fetch is a future that whoever polls it drives and that files its own outcome when it is done. So a caller that
+//! polls it once and never again holds nobody up, and no lock is held while anything is awaited.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep};
+use aws_smithy_async::time::SharedTimeSource;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either, Shared, select};
+
+use crate::Error;
+use crate::error::Chain;
+use crate::signer::LIFETIME;
+
+/// How long a fetch may take before it is given up: longer than a source in good health takes with the SDK's retries,
+/// and as long as a caller can be asked to wait.
+pub(crate) const FETCH_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long no fetch starts after a failed one, while there is something to make do with.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// The least time between the starts of fetches that bring short-lived credentials, or that refusals ask for.
+const PAUSE_BETWEEN_FETCHES: Duration = Duration::from_secs(30);
+
+pub(crate) struct CredentialsKeeper {
+    provider: SharedCredentialsProvider,
+    clock: SharedTimeSource,
+    sleep: Option<SharedAsyncSleep>,
+    /// Credentials that expire sooner than this cannot sign a token of full length that serves until it is renewed.
+    least_life: Duration,
+    provider_runs_on_its_own: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    kept: Option<Kept>,
+    fetch: Option<Fetch>,
+    fetches_started: u64,
+    last_failed_at: Option<SystemTime>,
+    /// The database refused a token of the kept credentials, and no fetch begun since has succeeded.
+    refused: bool,
+    last_started_for_refusal: Option<SystemTime>,
+}
+
+/// Credentials, and which fetch brought them when.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    pub(crate) credentials: Arc<Credentials>,
+    /// The number of the fetch: other credentials have another.
+    pub(crate) fetch: u64,
+    started_at: SystemTime,
+    fetched_at: SystemTime,
+}
+
+#[derive(Clone)]
+struct Fetch {
+    number: u64,
+    started_at: SystemTime,
+    begun_before_refusal: bool,
+    /// The runtime that must run for the fetch to get on.
+    runtime: Option<RuntimeId>,
+    outcome: Outcome,
+}
+
+#[cfg(feature = "blocking")]
+pub(crate) type RuntimeId = tokio::runtime::Id;
+#[cfg(not(feature = "blocking"))]
+pub(crate) type RuntimeId = std::convert::Infallible;
+
+/// The runtime that stands still when this thread does.
+#[cfg(feature = "blocking")]
+pub(crate) fn current_runtime() -> Option<RuntimeId> {
+    let handle = tokio::runtime::Handle::try_current().ok()?;
+    (handle.metrics().num_workers() == 1).then(|| handle.id())
+}
+
+#[cfg(not(feature = "blocking"))]
+pub(crate) fn current_runtime() -> Option<RuntimeId> {
+    None
+}
+
+/// The credentials that a fetch brought, for each of those who wait for it.
+type Outcome = Shared<BoxFuture<'static, Result<Kept, Error>>>;
+
+/// A fetch that is under way, as one caller sees it.
+pub(crate) struct UnderWay {
+    outcome: Outcome,
+    number: u64,
+    /// How long until it is given up.
+    left: Duration,
+    /// Whether the caller is to wait for it, having started it or having nothing to make do with.
+    pub(crate) is_waited_for: bool,
+}
+
+impl UnderWay {
+    /// Moves the fetch on, also where nobody else would; its outcome if it is done.
+    pub(crate) fn poll_once(self) -> Option<Result<Kept, Error>> {
+        self.outcome.now_or_never()
+    }
+}
+
+impl CredentialsKeeper {
+    /// `least_life` is how long credentials must live at least not to be renewed. A provider that runs on its own gets
+    /// on whichever runtime stands still.
+    pub(crate) fn new(
+        provider: SharedCredentialsProvider,
+        clock: SharedTimeSource,
+        sleep: Option<SharedAsyncSleep>,
+        least_life: Duration,
+        provider_runs_on_its_own: bool,
+    ) -> Arc<CredentialsKeeper> {
+        Arc::new(CredentialsKeeper {
+            provider,
+            clock,
+            sleep,
+            least_life,
+            provider_runs_on_its_own,
+            state: Mutex::default(),
+        })
+    }
+
+    /// The credentials at hand, unless they have expired.
+    pub(crate) fn live(&self, now: SystemTime) -> Option<Kept> {
+        self.state().live(now).cloned()
+    }
+
+    /// The fetch that is under way, started now if one is due. There always is one where no credentials live and the
+    /// caller has no token to make do with; it is not one that needs a runtime that is `standing_still`.
+    pub(crate) fn renew(
+        self: &Arc<Self>,
+        now: SystemTime,
+        has_usable_token: bool,
+        standing_still: Option<RuntimeId>,
+    ) -> Option<UnderWay> {
+        // Dropped after the lock is: it is the provider's code that runs then.
+        let _given_up;
+        let mut state = self.state();
+        let can_make_do = has_usable_token || state.live(now).is_some();
+        _given_up = state.fetch.take_if(|fetch| {
+            let is_stuck = standing_still.is_some() && fetch.runtime == standing_still;
+            has_passed(FETCH_LIMIT, fetch.started_at, now) || (is_stuck && !can_make_do)
+        });
+        let (fetch, is_waited_for) = match &state.fetch {
+            Some(fetch) => (fetch.clone(), !can_make_do),
+            None if can_make_do && !self.is_due(&state, now) => return None,
+            None => (self.start(&mut state, now), true),
+        };
+        let age = now.duration_since(fetch.started_at).unwrap_or_default();
+        Some(UnderWay {
+            outcome: fetch.outcome,
+            number: fetch.number,
+            left: FETCH_LIMIT.saturating_sub(age),
+            is_waited_for,
+        })
+    }
+
+    /// Waits for a fetch to be done, or until it is given up where there is a sleep to wait with.
+    pub(crate) async fn wait(&self, under_way: UnderWay) -> Result<Kept, Error> {
+        let UnderWay {
+            outcome,
+            number,
+            left,
+            ..
+        } = under_way;
+        let Some(sleep) = &self.sleep else {
+            return outcome.await;
+        };
+        match select(outcome, sleep.sleep(left)).await {
+            Either::Left((outcome, _)) => outcome,
+            Either::Right(_) => {
+                self.give_up(number);
+                Err(Error::FetchTimedOut { after: FETCH_LIMIT })
+            }
+        }
+    }
+
+    /// The database refused a token. If the credentials at hand signed it, the next renewal fetches anew.
+    pub(crate) fn refuse(&self, has_signed: impl FnOnce(&Credentials) -> bool) {
+        let mut state = self.state();
+        if state
+            .kept
+            .as_ref()
+            .is_some_and(|kept| has_signed(&kept.credentials))
+        {
+            state.refused = true;
+            if let Some(fetch) = &mut state.fetch {
+                fetch.begun_before_refusal = true;
+            }
+        }
+    }
+
+    /// Whether the credentials at hand are refused ones, and a fetch that is under way keeps another from replacing
+    /// them: what they sign now is not worth keeping.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        let state = self.state();
+        state.refused && state.fetch.is_some()
+    }
+
+    fn is_due(&self, state: &State, now: SystemTime) -> bool {
+        if !has_passed_since(PAUSE_AFTER_FAILURE, state.last_failed_at, now) {
+            return false;
+        }
+        if state.refused
+            && has_passed_since(PAUSE_BETWEEN_FETCHES, state.last_started_for_refusal, now)
+        {
+            return true;
+        }
+        let Some(kept) = &state.kept else {
+            return true;
+        };
+        match kept.credentials.expiry() {
+            Some(expiry) => {
+                let is_short_lived = expiry
+                    .duration_since(now)
+                    .map_or(true, |left| left <= self.least_life);
+                is_short_lived && has_passed(PAUSE_BETWEEN_FETCHES, kept.started_at, now)
+            }
+            // They may have been rotated: it takes a look to know.
+            None => now
+                .duration_since(kept.fetched_at)
+                .map_or(true, |age| age > LIFETIME),
+        }
+    }
+
+    fn start(self: &Arc<Self>, state: &mut State, now: SystemTime) -> Fetch {
+        tracing::debug!("fetching AWS credentials");
+        state.fetches_started += 1;
+        if state.refused {
+            state.last_started_for_refusal = Some(now);
+        }
+        let number = state.fetches_started;
+        let provider = self.provider.clone();
+        // The state owns the fetch, so the fetch must not own the state.
+        let keeper = Arc::downgrade(self);
+        let outcome = async move {
+            let answer = AssertUnwindSafe(async { provider.provide_credentials().await })
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| {
+                    Err(CredentialsError::unhandled(
+                        "the credentials provider panicked",
+                    ))
+                });
+            match keeper.upgrade() {
+                Some(keeper) => keeper.file(number, answer),
+                // Whoever could still wait for it would hold the keeper too.
+                None => Err(Error::FetchTimedOut { after: FETCH_LIMIT }),
+            }
+        };
+        let fetch = Fetch {
+            number,
+            started_at: now,
+            begun_before_refusal: false,
+            runtime: current_runtime().filter(|_| !self.provider_runs_on_its_own),
+            outcome: outcome.boxed().shared(),
+        };
+        state.fetch = Some(fetch.clone());
+        fetch
+    }
+
+    /// Files the provider's answer to a fetch. That of a fetch that was given up counts no more.
+    fn file(
+        &self,
+        number: u64,
+        answer: Result<Credentials, CredentialsError>,
+    ) -> Result<Kept, Error> {
+        let now = self.clock.now();
+        let mut state = self.state();
+        let Some(fetch) = state.fetch.take_if(|fetch| fetch.number == number) else {
+            return state
+                .live(now)
+                .cloned()
+                .ok_or(Error::FetchTimedOut { after: FETCH_LIMIT });
+        };
+        match answer
+            .map_err(Error::from)
+            .and_then(|credentials| refuse_expired(credentials, now))
+        {
+            Ok(credentials) => {
+                tracing::debug!(expiry = ?credentials.expiry(), "fetched AWS credentials");
+                let kept = Kept {
+                    credentials: Arc::new(credentials),
+                    fetch: number,
+                    started_at: fetch.started_at,
+                    fetched_at: now,
+                };
+                state.kept = Some(kept.clone());
+                state.last_failed_at = None;
+                state.refused &= fetch.begun_before_refusal;
+                Ok(kept)
+            }
+            Err(error) => {
+                tracing::debug!(error = %Chain(&error), "fetching AWS credentials failed");
+                state.last_failed_at = Some(now);
+                Err(error)
+            }
+        }
+    }
+
+    fn give_up(&self, number: u64) {
+        let given_up;
+        let now = self.clock.now();
+        let mut state = self.state();
+        given_up = state.fetch.take_if(|fetch| fetch.number == number);
+        if given_up.is_some() {
+            state.last_failed_at = Some(now);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock, and no change is left half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn live(&self, now: SystemTime) -> Option<&Kept> {
+        self.kept
+            .as_ref()
+            .filter(|kept| kept.credentials.expiry().is_none_or(|expiry| expiry > now))
+    }
+}
+
+/// A provider that answers with expired credentials has failed: IMDS hands them out when it cannot renew them.
+fn refuse_expired(credentials: Credentials, now: SystemTime) -> Result<Credentials, Error> {
+    match credentials.expiry().filter(|expiry| *expiry <= now) {
+        Some(expired_at) => Err(Error::CredentialsExpired { expired_at }),
+        None => Ok(credentials),
+    }
+}
+
+/// Whether so long has passed. An instant in the future counts as long ago: the clock has been set back since.
+fn has_passed(period: Duration, since: SystemTime, now: SystemTime) -> bool {
+    now.duration_since(since).map_or(true, |age| age >= period)
+}
+
+fn has_passed_since(period: Duration, since: Option<SystemTime>, now: SystemTime) -> bool {
+    since.is_none_or(|since| has_passed(period, since, now))
+}
