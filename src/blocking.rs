@@ -27,8 +27,8 @@ pub fn token(host: &str, port: u16, user: &str) -> Result<Token, Error> {
 impl TokenCache {
     /// [`token`](TokenCache::token) for code without async.
     ///
-    /// A token that is fresh is returned at once. Else the calling thread stands still while another renews it, so this
-    /// may be called where a runtime runs as well, and then keeps one of its threads.
+    /// A token that is fresh is returned at once. Else the calling thread stands still while another renews it, so
+    /// this may be called where a runtime runs as well, and then keeps one of its threads.
     ///
     /// # Errors
     ///

@@ -1,6 +1,8 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
+#[cfg(feature = "rt-tokio")]
+use std::panic::catch_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +15,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, Equivalent, UnitWeighter};
+
+#[cfg(feature = "rt-tokio")]
+use tokio::{runtime::Handle, sync::Notify};
 
 use crate::credentials::{CredentialsKeeper, Kept, RuntimeId};
 use crate::error::Chain;
@@ -60,6 +65,10 @@ struct Shared {
     refresh_margin: Duration,
     tokens: Cache<Login, Held>,
     signing: Mutex<Signing>,
+    #[cfg(feature = "rt-tokio")]
+    sleep: Option<SharedAsyncSleep>,
+    #[cfg(feature = "rt-tokio")]
+    invalidated: Notify,
 }
 
 /// Where the region of a login comes from.
@@ -93,8 +102,8 @@ impl TokenCache {
     ///
     /// # Errors
     ///
-    /// [`Error::NoRegion`] where neither the login nor the cache names one. Where no token is usable and no credentials
-    /// live: [`Error::CredentialsFailed`], [`Error::CredentialsExpired`] or [`Error::FetchTimedOut`].
+    /// [`Error::NoRegion`] where neither the login nor the cache names one. Where no token is usable and no
+    /// credentials live: [`Error::CredentialsFailed`], [`Error::CredentialsExpired`] or [`Error::FetchTimedOut`].
     pub async fn token(&self, login: &Login) -> Result<Token, Error> {
         match self.fresh(login) {
             Some(token) => Ok(token),
@@ -107,10 +116,10 @@ impl TokenCache {
     /// credentials if it was these that signed it.
     ///
     /// Call it when the database refuses a login, then ask for a token and try once more. PostgreSQL says SQLSTATE
-    /// `28000` (so does PAM, which RDS logs in through, and a `pg_hba.conf` without a matching entry, for a connection
-    /// without TLS, say) or `28P01`
-    /// ([PostgreSQL, Appendix A](https://www.postgresql.org/docs/current/errcodes-appendix.html)); MySQL and MariaDB
-    /// say error 1045 ([`ER_ACCESS_DENIED_ERROR`](https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html)).
+    /// `28000` (so does PAM, which RDS logs in through, and a `pg_hba.conf` without a matching entry, for a
+    /// connection without TLS, say) or `28P01` ([PostgreSQL, Appendix
+    /// A](https://www.postgresql.org/docs/current/errcodes-appendix.html)); MySQL and MariaDB say error 1045
+    /// ([`ER_ACCESS_DENIED_ERROR`](https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html)).
     ///
     /// ```no_run
     /// # use rds_iam::{Error, Login, Token, TokenCache};
@@ -132,17 +141,26 @@ impl TokenCache {
     /// Nothing happens where the cache holds another token for the login by now: the refusal came late. Refusals make
     /// the cache fetch credentials at most every 30 s, so a user who may not log in at all costs no more than that.
     pub fn invalidate(&self, login: &Login, refused: &Token) {
-        let mut signing = self.signing();
-        let held = self.0.tokens.peek(login);
-        if held.is_some_and(|held| held.token.as_str() != refused.as_str()) {
+        if !self.drop_refused(login, refused) {
             return;
         }
         tracing::info!(%login, "the database refused the token");
+        #[cfg(feature = "rt-tokio")]
+        self.0.invalidated.notify_waiters();
+    }
+
+    fn drop_refused(&self, login: &Login, refused: &Token) -> bool {
+        let mut signing = self.signing();
+        let held = self.0.tokens.peek(login);
+        if held.is_some_and(|held| held.token.as_str() != refused.as_str()) {
+            return false;
+        }
         self.0.tokens.remove(login);
         signing.refusals += 1;
         self.0
             .credentials
             .refuse(|credentials| signer::has_signed(credentials, refused));
+        true
     }
 
     /// The token held for a login, where it need not be renewed yet.
@@ -167,26 +185,25 @@ impl TokenCache {
         })?;
         loop {
             let refusals = self.signing().refusals;
-            let now = self.0.clock.now();
-            let in_hand = usable(self.0.tokens.peek(login), now);
-            let outcome = match self
-                .0
-                .credentials
-                .renew(now, in_hand.is_some(), standing_still)
-            {
-                Some(under_way) if under_way.is_waited_for => {
-                    Some(self.0.credentials.wait(under_way).await)
-                }
-                Some(under_way) => under_way.poll_once(),
+            let in_hand = usable(self.0.tokens.peek(login), self.0.clock.now());
+            let outcome = match self.0.credentials.renew(in_hand.is_some(), standing_still) {
                 None => None,
+                Some(under_way) if under_way.is_waited_for => {
+                    let settles_refusal = under_way.settles_refusal;
+                    let outcome = self.0.credentials.wait(under_way).await;
+                    if !settles_refusal {
+                        continue;
+                    }
+                    Some(outcome)
+                }
+                Some(under_way) => match (under_way.poll_once(), &in_hand) {
+                    (None, Some(held)) => return Ok(held.token.clone()),
+                    (outcome, _) => outcome,
+                },
             };
 
             let now = self.0.clock.now();
-            let in_hand = self.0.tokens.peek(login).or_else(|| {
-                // It may have had to make room, but not if it was refused.
-                in_hand.filter(|_| self.signing().refusals == refusals)
-            });
-            let in_hand = usable(in_hand, now);
+            let in_hand = usable(self.held_or(in_hand, login, refusals), now);
             let token = match (self.0.credentials.live(now), in_hand, &outcome) {
                 (Some(kept), in_hand, _) => {
                     self.sign(login, &region, &kept, in_hand, now, refusals)?
@@ -201,10 +218,17 @@ impl TokenCache {
             };
             if let Some(Err(error)) = outcome {
                 let serves_for = token.expires_at().duration_since(now).unwrap_or_default();
-                tracing::warn!(%login, error = %Chain(&error), ?serves_for, "the token still serves, but could not be renewed with new credentials");
+                let error = Chain(&error);
+                tracing::warn!(%login, %error, ?serves_for, "no new credentials; the token still serves");
             }
             return Ok(token);
         }
+    }
+
+    /// The token held now, else `before`: it may have had to make room since, but not if it was refused.
+    fn held_or(&self, before: Option<Held>, login: &Login, refusals: u64) -> Option<Held> {
+        let held = self.0.tokens.peek(login);
+        held.or_else(|| before.filter(|_| self.signing().refusals == refusals))
     }
 
     /// The token in hand, or a new one where that would live longer.
@@ -229,7 +253,7 @@ impl TokenCache {
         };
         let signing = self.signing();
         // A token that was begun before a refusal may be of the refused credentials.
-        if signing.refusals == refusals && !self.0.credentials.is_in_doubt() {
+        if signing.refusals == refusals {
             self.0.tokens.insert(login.clone(), held);
         }
         Ok(token)
@@ -370,8 +394,9 @@ impl TokenCacheBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidSetting`] for a refresh margin of 450 s or more and for a capacity of 0; [`Error::InvalidRegion`];
-    /// [`Error::NoCredentialsProvider`] where the builder was made from an `SdkConfig` without one.
+    /// [`Error::InvalidSetting`] for a refresh margin of 450 s or more and for a capacity of 0;
+    /// [`Error::InvalidRegion`]; [`Error::NoCredentialsProvider`] where the builder was made from an `SdkConfig`
+    /// without one.
     pub fn build(self) -> Result<TokenCache, Error> {
         if self.refresh_margin >= REFRESH_MARGIN_LIMIT {
             return Err(Error::InvalidSetting {
@@ -400,6 +425,10 @@ impl TokenCacheBuilder {
         default_region: Arc<dyn DefaultRegion>,
     ) -> TokenCache {
         TokenCache(Arc::new(Shared {
+            #[cfg(feature = "rt-tokio")]
+            sleep: self.sleep.clone(),
+            #[cfg(feature = "rt-tokio")]
+            invalidated: Notify::new(),
             credentials: CredentialsKeeper::new(
                 provider,
                 self.clock.clone(),
@@ -428,20 +457,20 @@ impl fmt::Debug for TokenCacheBuilder {
 
 #[cfg(feature = "rt-tokio")]
 fn default_sleep() -> Option<SharedAsyncSleep> {
-    /// Nothing wakes where no tokio runtime runs, and tokio's timer would panic.
+    /// Tokio's timer panics where no tokio runtime runs, or one without timers. Nothing wakes there.
     #[derive(Debug)]
-    struct TokioSleepIfOnTokio;
+    struct TokioSleepIfThereIs;
 
-    impl AsyncSleep for TokioSleepIfOnTokio {
+    impl AsyncSleep for TokioSleepIfThereIs {
         fn sleep(&self, duration: Duration) -> Sleep {
-            match tokio::runtime::Handle::try_current() {
-                Ok(_) => TokioSleep::new().sleep(duration),
-                Err(_) => Sleep::new(std::future::pending()),
-            }
+            let sleep = Handle::try_current()
+                .ok()
+                .and_then(|_| catch_unwind(|| TokioSleep::new().sleep(duration)).ok());
+            sleep.unwrap_or_else(|| Sleep::new(std::future::pending()))
         }
     }
 
-    Some(SharedAsyncSleep::new(TokioSleepIfOnTokio))
+    Some(SharedAsyncSleep::new(TokioSleepIfThereIs))
 }
 
 #[cfg(not(feature = "rt-tokio"))]
@@ -472,4 +501,111 @@ fn bounded<V: Clone>(capacity: usize) -> Cache<Login, V> {
     let shards = cache.num_shards() as u64;
     cache.set_capacity(capacity as u64 / shards * shards);
     cache
+}
+
+#[cfg(feature = "rt-tokio")]
+mod keep_fresh {
+    use std::convert::Infallible;
+    use std::hash::{BuildHasher, RandomState};
+    use std::pin::pin;
+    use std::time::Duration;
+
+    use aws_smithy_async::rt::sleep::AsyncSleep;
+    use futures_util::future::select;
+    use tokio::sync::futures::Notified;
+
+    use super::TokenCache;
+    use crate::error::Chain;
+    use crate::{Login, Token};
+
+    /// How long `keep_fresh` does not look at the wall clock at most: timers may stand still while the machine
+    /// sleeps.
+    const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+    const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(30);
+
+    impl TokenCache {
+        /// Calls `apply` with a valid token now and with each new one before the last expires, for ever: what a
+        /// pool that holds a fixed password needs.
+        ///
+        /// ```no_run
+        /// # use rds_iam::{Login, TokenCache};
+        /// # fn set_password_of_the_pool(password: &str) {}
+        /// # fn example(cache: TokenCache, login: Login) {
+        /// tokio::spawn(async move {
+        ///     cache.keep_fresh(&login, |token| set_password_of_the_pool(token.as_str())).await
+        /// });
+        /// # }
+        /// ```
+        ///
+        /// A token is renewed when it is no longer fresh. Where that fails, it is tried again after 1 s, then after
+        /// twice as long each time, up to 30 s. The wall clock is looked at once a minute at least, so that a
+        /// suspend is noticed, and [`invalidate`](TokenCache::invalidate) renews at once. Drop the future to end it.
+        ///
+        /// It sleeps with the cache's [`sleep_impl`](crate::TokenCacheBuilder::sleep_impl), tokio's timer unless set.
+        pub async fn keep_fresh(&self, login: &Login, mut apply: impl FnMut(&Token)) -> Infallible {
+            let mut applied: Option<Token> = None;
+            let mut retry_delays = RetryDelays::default();
+            loop {
+                // Before the token is asked for, so that no refusal of it is missed.
+                let invalidated = self.0.invalidated.notified();
+                let (fresh_for, longest_pause) = match self.token(login).await {
+                    Ok(token) => {
+                        if applied
+                            .as_ref()
+                            .is_none_or(|applied| applied.as_str() != token.as_str())
+                        {
+                            apply(&token);
+                            applied = Some(token.clone());
+                            retry_delays = RetryDelays::default();
+                        }
+                        let left = token
+                            .expires_at()
+                            .duration_since(self.0.clock.now())
+                            .unwrap_or_default();
+                        (
+                            left.saturating_sub(self.0.refresh_margin),
+                            left.min(LONGEST_PAUSE),
+                        )
+                    }
+                    Err(error) => {
+                        tracing::warn!(%login, error = %Chain(&error), "no token to keep fresh");
+                        (Duration::ZERO, LONGEST_PAUSE)
+                    }
+                };
+                let pause = if fresh_for.is_zero() {
+                    retry_delays.next()
+                } else {
+                    fresh_for
+                };
+                self.pause(pause.min(longest_pause), invalidated).await;
+            }
+        }
+
+        async fn pause(&self, duration: Duration, invalidated: Notified<'_>) {
+            match &self.0.sleep {
+                Some(sleep) => drop(select(pin!(invalidated), sleep.sleep(duration)).await),
+                None => invalidated.await,
+            }
+        }
+    }
+
+    /// How long to wait before each try after a failed one.
+    struct RetryDelays(Duration);
+
+    impl Default for RetryDelays {
+        fn default() -> RetryDelays {
+            RetryDelays(Duration::from_secs(1))
+        }
+    }
+
+    impl RetryDelays {
+        fn next(&mut self) -> Duration {
+            let delay = self.0;
+            self.0 = LONGEST_RETRY_DELAY.min(2 * delay);
+            // Up to a quarter less, by chance, so that many programs do not all try in one moment.
+            let chance = RandomState::new().hash_one(()) as u8;
+            delay - delay / 4 * u32::from(chance) / 255
+        }
+    }
 }

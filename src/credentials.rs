@@ -1,7 +1,7 @@
 //! The credentials of one provider, kept and renewed, one fetch at a time.
 //!
 //! A fetch is a future that whoever polls it drives and that files its own outcome when it is done. So a caller that
-//! polls it once and never again holds nobody up, and no lock is held while anything is awaited.
+//! polls it once and never again holds nobody up, and no lock is held while anything is awaited or logged.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -98,6 +98,8 @@ pub(crate) struct UnderWay {
     left: Duration,
     /// Whether the caller is to wait for it, having started it or having nothing to make do with.
     pub(crate) is_waited_for: bool,
+    /// Whether it fetches anew where the credentials at hand were refused before this caller came.
+    pub(crate) settles_refusal: bool,
 }
 
 impl UnderWay {
@@ -108,8 +110,8 @@ impl UnderWay {
 }
 
 impl CredentialsKeeper {
-    /// `least_life` is how long credentials must live at least not to be renewed. A provider that runs on its own gets
-    /// on whichever runtime stands still.
+    /// `least_life` is how long credentials must live at least not to be renewed. A provider that runs on its own
+    /// gets on whichever runtime stands still.
     pub(crate) fn new(
         provider: SharedCredentialsProvider,
         clock: SharedTimeSource,
@@ -132,25 +134,27 @@ impl CredentialsKeeper {
         self.state().live(now).cloned()
     }
 
-    /// The fetch that is under way, started now if one is due. There always is one where no credentials live and the
-    /// caller has no token to make do with; it is not one that needs a runtime that is `standing_still`.
+    /// The fetch that is under way, started now if one is due. There always is one where the caller has no token to make
+    /// do with and no credentials live; it is not one that needs a runtime that is `standing_still`.
     pub(crate) fn renew(
         self: &Arc<Self>,
-        now: SystemTime,
         has_usable_token: bool,
         standing_still: Option<RuntimeId>,
     ) -> Option<UnderWay> {
         // Dropped after the lock is: it is the provider's code that runs then.
         let _given_up;
         let mut state = self.state();
-        let can_make_do = has_usable_token || state.live(now).is_some();
+        let now = self.clock.now();
+        let is_live = state.live(now).is_some();
+        // Refused credentials sign only what is refused again, so they serve only while none can be fetched.
+        let can_make_do = has_usable_token || (is_live && !state.refused);
         _given_up = state.fetch.take_if(|fetch| {
             let is_stuck = standing_still.is_some() && fetch.runtime == standing_still;
             has_passed(FETCH_LIMIT, fetch.started_at, now) || (is_stuck && !can_make_do)
         });
         let (fetch, is_waited_for) = match &state.fetch {
             Some(fetch) => (fetch.clone(), !can_make_do),
-            None if can_make_do && !self.is_due(&state, now) => return None,
+            None if (has_usable_token || is_live) && !self.is_due(&state, now) => return None,
             None => (self.start(&mut state, now), true),
         };
         let age = now.duration_since(fetch.started_at).unwrap_or_default();
@@ -159,6 +163,7 @@ impl CredentialsKeeper {
             number: fetch.number,
             left: FETCH_LIMIT.saturating_sub(age),
             is_waited_for,
+            settles_refusal: !fetch.begun_before_refusal,
         })
     }
 
@@ -197,13 +202,6 @@ impl CredentialsKeeper {
         }
     }
 
-    /// Whether the credentials at hand are refused ones, and a fetch that is under way keeps another from replacing
-    /// them: what they sign now is not worth keeping.
-    pub(crate) fn is_in_doubt(&self) -> bool {
-        let state = self.state();
-        state.refused && state.fetch.is_some()
-    }
-
     fn is_due(&self, state: &State, now: SystemTime) -> bool {
         if !has_passed_since(PAUSE_AFTER_FAILURE, state.last_failed_at, now) {
             return false;
@@ -231,7 +229,6 @@ impl CredentialsKeeper {
     }
 
     fn start(self: &Arc<Self>, state: &mut State, now: SystemTime) -> Fetch {
-        tracing::debug!("fetching AWS credentials");
         state.fetches_started += 1;
         if state.refused {
             state.last_started_for_refusal = Some(now);
@@ -241,6 +238,7 @@ impl CredentialsKeeper {
         // The state owns the fetch, so the fetch must not own the state.
         let keeper = Arc::downgrade(self);
         let outcome = async move {
+            tracing::debug!("fetching AWS credentials");
             let answer = AssertUnwindSafe(async { provider.provide_credentials().await })
                 .catch_unwind()
                 .await
@@ -249,6 +247,14 @@ impl CredentialsKeeper {
                         "the credentials provider panicked",
                     ))
                 });
+            match &answer {
+                Ok(credentials) => {
+                    tracing::debug!(expiry = ?credentials.expiry(), "fetched AWS credentials")
+                }
+                Err(error) => {
+                    tracing::debug!(error = %Chain(error), "fetching AWS credentials failed")
+                }
+            }
             match keeper.upgrade() {
                 Some(keeper) => keeper.file(number, answer),
                 // Whoever could still wait for it would hold the keeper too.
@@ -272,49 +278,44 @@ impl CredentialsKeeper {
         number: u64,
         answer: Result<Credentials, CredentialsError>,
     ) -> Result<Kept, Error> {
-        let now = self.clock.now();
         let mut state = self.state();
+        let now = self.clock.now();
         let Some(fetch) = state.fetch.take_if(|fetch| fetch.number == number) else {
             return state
                 .live(now)
                 .cloned()
                 .ok_or(Error::FetchTimedOut { after: FETCH_LIMIT });
         };
-        match answer
-            .map_err(Error::from)
+        let answer = answer.map_err(Error::from);
+        let kept = answer
             .and_then(|credentials| refuse_expired(credentials, now))
-        {
-            Ok(credentials) => {
-                tracing::debug!(expiry = ?credentials.expiry(), "fetched AWS credentials");
-                let kept = Kept {
-                    credentials: Arc::new(credentials),
-                    fetch: number,
-                    started_at: fetch.started_at,
-                    fetched_at: now,
-                };
+            .map(|credentials| Kept {
+                credentials: Arc::new(credentials),
+                fetch: number,
+                started_at: fetch.started_at,
+                fetched_at: now,
+            });
+        match &kept {
+            Ok(kept) => {
                 state.kept = Some(kept.clone());
                 state.last_failed_at = None;
                 state.refused &= fetch.begun_before_refusal;
-                Ok(kept)
             }
-            Err(error) => {
-                tracing::debug!(error = %Chain(&error), "fetching AWS credentials failed");
-                state.last_failed_at = Some(now);
-                Err(error)
-            }
+            Err(_) => state.last_failed_at = Some(now),
         }
+        kept
     }
 
     fn give_up(&self, number: u64) {
         let given_up;
-        let now = self.clock.now();
         let mut state = self.state();
         given_up = state.fetch.take_if(|fetch| fetch.number == number);
         if given_up.is_some() {
-            state.last_failed_at = Some(now);
+            state.last_failed_at = Some(self.clock.now());
         }
     }
 
+    /// The clock is read under the lock, or a start by another thread could seem to lie in the future.
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it holds the lock, and no change is left half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -25,12 +25,12 @@ use crate::credentials::FETCH_LIMIT;
 use crate::login::LoginParts;
 use crate::{Error, Login, Token, TokenCache, TokenCacheBuilder};
 
-/// A token for `user` at the database `host`:`port`, with the AWS SDK's default chain of credentials: the environment,
-/// the profile, web identity, a container's or an instance's role.
+/// A token for `user` at the database `host`:`port`, with the AWS SDK's default chain of credentials: the
+/// environment, the profile, web identity, a container's or an instance's role.
 ///
-/// Tokens and credentials are reused, by [`shared_cache`]. The token is signed for the region in the host's name, else
-/// for the one that the environment, the profile or the instance names. Finding it costs no network where the host, the
-/// environment or the profile names it.
+/// Tokens and credentials are reused, by [`shared_cache`]. The token is signed for the region in the host's name,
+/// else for the one that the environment, the profile or the instance names. Finding it costs no network where the
+/// host, the environment or the profile names it.
 ///
 /// Any async runtime will do: the SDK runs on a thread and a runtime of its own.
 ///
@@ -81,8 +81,8 @@ impl From<&SdkConfig> for TokenCacheBuilder {
     }
 }
 
-/// The SDK's default chain, on a thread of its own: a future of the SDK that is polled by another runtime than the one
-/// it began on panics or hangs, and callers come and go with theirs.
+/// The SDK's default chain, on a thread of its own: a future of the SDK that is polled by another runtime than the
+/// one it began on panics or hangs, and callers come and go with theirs.
 #[derive(Debug, Default)]
 struct DefaultChain {
     thread: Mutex<Option<mpsc::UnboundedSender<Request>>>,
@@ -236,8 +236,8 @@ async fn find_default_region() -> Option<Region> {
     RegionProviderChain::default_provider().region().await
 }
 
-/// Credentials of a chain that is built for this fetch alone: the SDK's profile provider never reads its file again, and
-/// its IMDS provider answers a failure with the credentials that it handed out last.
+/// Credentials of a chain that is built for this fetch alone: the SDK's profile provider never reads its file again,
+/// and its IMDS provider answers a failure with the credentials that it handed out last.
 async fn fetch(region: Option<Region>) -> provider::Result {
     let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
         .or_else(ProfileFileRegionProvider::new())

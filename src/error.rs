@@ -159,7 +159,8 @@ pub(crate) fn excerpt(given: &str) -> String {
     excerpt
 }
 
-/// The date and time in UTC, or `None` before 1970 and after 9999, where neither SigV4 nor RFC 3339 has a form for it.
+/// The date and time in UTC, or `None` before 1970 and after 9999, where neither SigV4 nor RFC 3339 has a form for
+/// it.
 pub(crate) fn utc(time: SystemTime) -> Option<OffsetDateTime> {
     let seconds = time.duration_since(UNIX_EPOCH).ok()?.as_secs();
     let utc = OffsetDateTime::from_unix_timestamp(seconds.try_into().ok()?).ok()?;

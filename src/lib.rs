@@ -13,43 +13,43 @@
 //! # }
 //! ```
 //!
-//! - [`token`](fn@token) signs with the AWS SDK's default credentials, and reuses tokens and credentials. `blocking::token`
-//!   does so for code without async (feature `blocking`).
+//! - [`token`](fn@token) signs with the AWS SDK's default credentials, and reuses tokens and credentials.
+//!   `blocking::token` does so for code without async (feature `blocking`).
 //! - [`TokenCache`] does so with a credentials provider, a clock and settings of your own.
 //! - [`Signer`] signs: no clock, no environment, no I/O, no async. It needs none of the default features.
 //! - [`Login`] is whom a token is for. The database's own endpoint is what is signed; what is dialled to get there is
 //!   not looked at.
 //!
-//! A token is sent as it is, so send it over TLS with the server's certificate and name verified, and nothing else. The
-//! [examples](https://docs.rs/crate/rds-iam/latest/source/examples/) show how with each driver.
+//! A token is sent as it is, so send it over TLS with the server's certificate and name verified, and nothing else.
+//! The [examples](https://docs.rs/crate/rds-iam/latest/source/examples/) show how with each driver.
 //!
 //! # What the cache promises
 //!
 //! 1. A token is *fresh* while more than the refresh margin (60 s unless set) of its life is left. It is returned at
 //!    once: no lock is held across an await, no provider called.
-//! 2. A token is *usable* until it expires. One that is no longer fresh is renewed, and the caller that starts a fetch
-//!    of credentials for that waits for it. Others that find a fetch under way poll it once, so that an abandoned one
-//!    gets on too, and get the usable token at once. Where a renewal fails, the usable token is returned, if it still is
-//!    usable by the clock read after the wait; after that no fetch starts for 5 s. A renewal that would not live longer
-//!    returns the token in hand.
-//! 3. Where no token is usable, live credentials sign one, and 2. holds for their renewal. Only where none live do callers
-//!    wait, all for one fetch. If it fails, all of them are told why, and the next call starts anew.
-//! 4. One fetch at a time serves all logins, driven by whoever polls it. A caller that is dropped, or polls once and never
-//!    again, holds nobody up. A panic of the provider is a failed fetch. A fetch is given up after 30 s: the next call
-//!    starts another, and where there is a timer ([`sleep_impl`](TokenCacheBuilder::sleep_impl)) those who wait get an
-//!    error.
-//! 5. Credentials are kept, and renewed when they would expire within a token's lifetime (900 s) and the margin, so that
-//!    tokens live as long as they can: at most every 30 s where the provider has none that live longer. Those without an
-//!    expiry are fetched again after 900 s, when a token is renewed, to notice that keys were rotated. Where a fetch fails,
-//!    the kept ones sign while they live. A provider that answers with expired ones has failed.
-//! 6. The wall clock decides, since the servers judge by it: after a suspend a token is renewed, and where the clock has
-//!    been set back to more than 60 s before a token was signed, it is signed anew.
-//! 7. [`invalidate`](TokenCache::invalidate) drops a token that the database refused, and where the credentials at hand
-//!    signed it, they are fetched anew, at most every 30 s. If that fails, the kept ones sign.
-//! 8. At most [`capacity`](TokenCacheBuilder::capacity) tokens are held; the least useful go first. Secrets are wiped from
-//!    memory when dropped.
-//! 9. It starts no task and no thread, and needs no runtime but the provider's own. (The process-wide cache has a thread
-//!    for the AWS SDK, `blocking_token` uses one to renew.)
+//! 2. A token is *usable* until it expires. One that is no longer fresh is renewed, and the caller that starts a
+//!    fetch of credentials for that waits for it. Others that find a fetch under way poll it once, so that an
+//!    abandoned one gets on too, and get the usable token at once. Where a renewal fails, the usable token is
+//!    returned, if it still is usable by the clock read after the wait; after that no fetch starts for 5 s. A renewal
+//!    that would not live longer returns the token in hand.
+//! 3. Where no token is usable, live credentials sign one, and 2. holds for their renewal. Only where none live do
+//!    callers wait, all for one fetch. If it fails, all of them are told why, and the next call starts anew.
+//! 4. One fetch at a time serves all logins, driven by whoever polls it. A caller that is dropped, or polls once and
+//!    never again, holds nobody up. A panic of the provider is a failed fetch. A fetch is given up after 30 s: the
+//!    next call starts another, and where there is a timer ([`sleep_impl`](TokenCacheBuilder::sleep_impl)) those who
+//!    wait get an error.
+//! 5. Credentials are kept, and renewed when they would expire within a token's lifetime (900 s) and the margin, so
+//!    that tokens live as long as they can: at most every 30 s where the provider has none that live longer. Those
+//!    without an expiry are fetched again after 900 s, when a token is renewed, to notice that keys were rotated.
+//!    Where a fetch fails, the kept ones sign while they live. A provider that answers with expired ones has failed.
+//! 6. The wall clock decides, since the servers judge by it: after a suspend a token is renewed, and where the clock
+//!    has been set back to more than 60 s before a token was signed, it is signed anew.
+//! 7. [`invalidate`](TokenCache::invalidate) drops a token that the database refused, and where the credentials at
+//!    hand signed it, they are fetched anew, at most every 30 s. If that fails, the kept ones sign.
+//! 8. At most [`capacity`](TokenCacheBuilder::capacity) tokens are held; the least useful go first. Secrets are wiped
+//!    from memory when dropped.
+//! 9. It starts no task and no thread, and needs no runtime but the provider's own. (The process-wide cache has a
+//!    thread for the AWS SDK, `blocking_token` uses one to renew.)
 //!
 //! # Features
 //!

@@ -84,8 +84,8 @@ impl Login {
     /// # Errors
     ///
     /// [`Error::InvalidUrl`] where the scheme is another, the host or user is missing or the user is not UTF-8, or
-    /// where the URL's query names a `host`, `port` or `user` too, since drivers differ in which of the two they take;
-    /// else as [`Login::new`].
+    /// where the URL's query names a `host`, `port` or `user` too, since drivers differ in which of the two they
+    /// take; else as [`Login::new`].
     #[cfg(feature = "url")]
     pub fn from_url(url: &url::Url) -> Result<Login, Error> {
         let invalid = |reason| Error::InvalidUrl { reason };

@@ -15,8 +15,9 @@ use crate::{Error, Login, Token, region};
 
 const SERVICE: &str = "rds-db";
 
-/// How long RDS accepts a token: 15 minutes after it was signed, whatever longer time is asked for
-/// ([Amazon RDS user guide, *IAM database authentication*](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html)).
+/// How long RDS accepts a token: 15 minutes after it was signed, whatever longer time is asked for ([Amazon RDS user
+/// guide, *IAM database
+/// authentication*](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html)).
 pub(crate) const LIFETIME: Duration = Duration::from_secs(900);
 
 // The token between its values, its parameters in the sorted order that SigV4 signs them in.

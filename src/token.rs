@@ -6,9 +6,9 @@ use zeroize::Zeroizing;
 
 /// A password for one login at one database, and when it expires.
 ///
-/// A secret: whoever has it can log in until it expires. So there is neither `Display` nor `Deref`, which would let it
-/// slip into a log by accident; [`as_str`](Token::as_str) is the one way to it. `Debug` shows only the expiry, clones
-/// share one buffer, and the last one wipes it.
+/// A secret: whoever has it can log in until it expires. So there is neither `Display` nor `Deref`, which would let
+/// it slip into a log by accident; [`as_str`](Token::as_str) is the one way to it. `Debug` shows only the expiry,
+/// clones share one buffer, and the last one wipes it.
 ///
 /// ```compile_fail,E0277
 /// fn show(token: &rds_iam::Token) -> String {
@@ -38,14 +38,15 @@ impl Token {
     /// From when on the database refuses it: 900 s after the second it was signed in, or when the credentials that
     /// signed it expire, whichever is earlier.
     ///
-    /// It is looked at when a connection is opened. Connections that are open stay open
-    /// ([Amazon RDS user guide, *IAM database authentication*](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html)).
+    /// It is looked at when a connection is opened. Connections that are open stay open ([Amazon RDS user guide, *IAM
+    /// database
+    /// authentication*](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html)).
     pub fn expires_at(&self) -> SystemTime {
         self.expires_at
     }
 
-    /// Writes the token into a connection URL as its password, encoded so that a driver that percent-decodes the URL's
-    /// password gets [`as_str`](Token::as_str) back to the byte.
+    /// Writes the token into a connection URL as its password, encoded so that a driver that percent-decodes the
+    /// URL's password gets [`as_str`](Token::as_str) back to the byte.
     ///
     /// `Url::set_password` with the bare token goes wrong: it leaves `%` alone, and the driver then decodes the
     /// token's own `%2F`. The URL is a secret from here on.
