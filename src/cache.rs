@@ -209,8 +209,9 @@ impl TokenCache {
                     self.sign(login, &region, &kept, in_hand, now, refusals)?
                 }
                 (None, Some(held), _) => held.token,
+                // Another fetch has taken the place of the one that brought them.
                 (None, None, Some(Ok(kept))) => {
-                    self.sign(login, &region, kept, None, now, refusals)?
+                    Signer::new(&kept.credentials, &region, now)?.sign(login, now)?
                 }
                 (None, None, Some(Err(error))) => return Err(error.clone()),
                 // What there was to make do with has expired in this moment.

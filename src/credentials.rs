@@ -75,11 +75,12 @@ pub(crate) type RuntimeId = tokio::runtime::Id;
 #[cfg(not(feature = "blocking"))]
 pub(crate) type RuntimeId = std::convert::Infallible;
 
-/// The runtime that stands still when this thread does.
+/// The runtime that may stand still when this thread does: it has one thread, or all of them may wait like this one.
 #[cfg(feature = "blocking")]
 pub(crate) fn current_runtime() -> Option<RuntimeId> {
-    let handle = tokio::runtime::Handle::try_current().ok()?;
-    (handle.metrics().num_workers() == 1).then(|| handle.id())
+    tokio::runtime::Handle::try_current()
+        .ok()
+        .map(|handle| handle.id())
 }
 
 #[cfg(not(feature = "blocking"))]
@@ -256,7 +257,7 @@ impl CredentialsKeeper {
                 }
             }
             match keeper.upgrade() {
-                Some(keeper) => keeper.file(number, answer),
+                Some(keeper) => keeper.file(number, now, answer),
                 // Whoever could still wait for it would hold the keeper too.
                 None => Err(Error::FetchTimedOut { after: FETCH_LIMIT }),
             }
@@ -272,36 +273,36 @@ impl CredentialsKeeper {
         fetch
     }
 
-    /// Files the provider's answer to a fetch. That of a fetch that was given up counts no more.
+    /// Files the provider's answer to a fetch. Where another has taken its place, it only tells those who still wait
+    /// for it, and not even them when it is late.
     fn file(
         &self,
         number: u64,
+        started_at: SystemTime,
         answer: Result<Credentials, CredentialsError>,
     ) -> Result<Kept, Error> {
         let mut state = self.state();
         let now = self.clock.now();
-        let Some(fetch) = state.fetch.take_if(|fetch| fetch.number == number) else {
-            return state
-                .live(now)
-                .cloned()
-                .ok_or(Error::FetchTimedOut { after: FETCH_LIMIT });
-        };
-        let answer = answer.map_err(Error::from);
-        let kept = answer
-            .and_then(|credentials| refuse_expired(credentials, now))
-            .map(|credentials| Kept {
-                credentials: Arc::new(credentials),
-                fetch: number,
-                started_at: fetch.started_at,
-                fetched_at: now,
-            });
-        match &kept {
-            Ok(kept) => {
+        let answer = answer
+            .map_err(Error::from)
+            .and_then(|credentials| refuse_expired(credentials, now));
+        let kept = answer.map(|credentials| Kept {
+            credentials: Arc::new(credentials),
+            fetch: number,
+            started_at,
+            fetched_at: now,
+        });
+        match (state.fetch.take_if(|fetch| fetch.number == number), &kept) {
+            (Some(fetch), Ok(kept)) => {
                 state.kept = Some(kept.clone());
                 state.last_failed_at = None;
                 state.refused &= fetch.begun_before_refusal;
             }
-            Err(_) => state.last_failed_at = Some(now),
+            (Some(_), Err(_)) => state.last_failed_at = Some(now),
+            (None, _) if has_passed(FETCH_LIMIT, started_at, now) => {
+                return Err(Error::FetchTimedOut { after: FETCH_LIMIT });
+            }
+            (None, _) => {}
         }
         kept
     }

@@ -1,0 +1,56 @@
+//! `Signer` with any credentials at any time: what it signs has its form, whatever was put in.
+#![no_main]
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use libfuzzer_sys::{arbitrary, arbitrary::Arbitrary, fuzz_target};
+use rds_iam::{Credentials, Login, Signer};
+
+#[derive(Arbitrary, Debug)]
+struct Input<'a> {
+    access_key_id: &'a str,
+    secret_access_key: &'a str,
+    session_token: Option<&'a str>,
+    expires_at: Option<i64>,
+    region: &'a str,
+    made_at: i64,
+    signed_at: i64,
+    user: &'a str,
+}
+
+fuzz_target!(|input: Input<'_>| {
+    let credentials = Credentials::new(
+        input.access_key_id,
+        input.secret_access_key,
+        input.session_token.map(str::to_owned),
+        input.expires_at.and_then(instant),
+        "fuzz",
+    );
+    let (Some(made_at), Some(signed_at)) = (instant(input.made_at), instant(input.signed_at)) else {
+        return;
+    };
+    let login = Login::new("mydb.abc123xyz.us-east-1.rds.amazonaws.com", 5432, input.user);
+    // Half of all regions are good ones, to get on.
+    let region = if input.region.len() % 2 == 0 { "us-east-1" } else { input.region };
+    let (Ok(login), Ok(signer)) = (login, Signer::new(&credentials, region, made_at)) else {
+        return;
+    };
+    match signer.sign(&login, signed_at) {
+        Ok(token) => {
+            let (host_and_path, query) = token.as_str().split_once('?').expect("a query");
+            assert_eq!(host_and_path, "mydb.abc123xyz.us-east-1.rds.amazonaws.com:5432/");
+            let names: Vec<_> = query.split('&').filter_map(|pair| pair.split('=').next()).collect();
+            let has_session_token = input.session_token.is_some_and(|token| !token.is_empty());
+            assert_eq!(names.len(), if has_session_token { 9 } else { 8 });
+            assert!(query.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~%&=".contains(&b)));
+            assert!(token.expires_at() <= signed_at + Duration::from_secs(900));
+            assert!(token.expires_at() > signed_at - Duration::from_secs(1));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+});
+
+fn instant(seconds: i64) -> Option<SystemTime> {
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    if seconds < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) }
+}
