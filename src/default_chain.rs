@@ -1,6 +1,6 @@
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -16,14 +16,13 @@ use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentials
 use aws_smithy_async::time::StaticTimeSource;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use tokio::runtime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::runtime::{self, Handle};
 use tokio::time::timeout;
 
 use crate::cache::DefaultRegion;
 use crate::credentials::FETCH_LIMIT;
 use crate::login::LoginParts;
-use crate::{Error, Login, Token, TokenCache, TokenCacheBuilder};
+use crate::{Error, Login, Token, TokenCache, TokenCacheBuilder, region};
 
 /// A token for `user` at the database `host`:`port`, with the AWS SDK's default chain of credentials: the
 /// environment, the profile, web identity, a container's or an instance's role.
@@ -81,11 +80,11 @@ impl From<&SdkConfig> for TokenCacheBuilder {
     }
 }
 
-/// The SDK's default chain, on a thread of its own: a future of the SDK that is polled by another runtime than the
-/// one it began on panics or hangs, and callers come and go with theirs.
+/// The SDK's default chain, on a thread of its own: a future of the SDK that is polled by another runtime than the one
+/// it began on panics or hangs, and callers come and go with theirs.
 #[derive(Debug, Default)]
 struct DefaultChain {
-    thread: Mutex<Option<mpsc::UnboundedSender<Request>>>,
+    runtime: Mutex<Option<Handle>>,
     /// The first region that a login named. STS is asked there where the configuration names none.
     first_region: OnceLock<Region>,
     /// The region for logins that name none, once found.
@@ -96,12 +95,6 @@ struct DefaultChain {
 /// Shared, so that all who wait for the default region cost one search.
 type Search = Shared<BoxFuture<'static, Result<Option<Region>, Error>>>;
 
-#[derive(Debug)]
-enum Request {
-    DefaultRegion(oneshot::Sender<Result<Option<Region>, CredentialsError>>),
-    Credentials(Option<Region>, oneshot::Sender<provider::Result>),
-}
-
 impl DefaultRegion for DefaultChain {
     fn region_of<'a>(&'a self, login: &'a Login) -> BoxFuture<'a, Result<Option<String>, Error>> {
         async {
@@ -110,11 +103,11 @@ impl DefaultRegion for DefaultChain {
                     .get_or_init(|| Region::new(region.to_owned()));
                 return Ok(Some(region.to_owned()));
             }
-            let region = match self.default_region.get() {
+            let found = match self.default_region.get() {
                 Some(region) => Some(region.clone()),
                 None => self.search().await?,
             };
-            Ok(region.map(|region| self.default_region.get_or_init(|| region).to_string()))
+            Ok(found.map(|region| self.default_region.get_or_init(|| region).to_string()))
         }
         .boxed()
     }
@@ -127,38 +120,43 @@ impl DefaultChain {
         match &*search {
             Some(search) if search.peek().is_none() => search.clone(),
             _ => {
-                let answer = self.ask(Request::DefaultRegion);
-                let new = async { Ok(answer?.await.map_err(CredentialsError::unhandled)??) };
-                search.insert(new.boxed().shared()).clone()
+                let found = self.on_its_thread(find_default_region());
+                search
+                    .insert(async { found.await? }.boxed().shared())
+                    .clone()
             }
         }
     }
 
     async fn credentials(&self) -> provider::Result {
-        let region = self
-            .first_region
-            .get()
-            .or(self.default_region.get())
-            .cloned();
-        let answer = self.ask(|answer| Request::Credentials(region, answer))?;
-        answer.await.map_err(CredentialsError::unhandled)?
+        let region = self.first_region.get().or(self.default_region.get());
+        self.on_its_thread(fetch(region.cloned())).await?
     }
 
-    /// Sends a request to the thread, which is started where it does not run.
-    fn ask<T>(
+    /// The SDK bounds only connecting, so here all of its work is.
+    fn on_its_thread<T, W>(
         &self,
-        request: impl FnOnce(oneshot::Sender<T>) -> Request,
-    ) -> Result<oneshot::Receiver<T>, CredentialsError> {
-        let (sender, receiver) = oneshot::channel();
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        let requests = match &*thread {
-            Some(requests) if !requests.is_closed() => requests,
-            _ => thread.insert(start_thread().map_err(CredentialsError::provider_error)?),
-        };
-        requests
-            .send(request(sender))
-            .map_err(CredentialsError::unhandled)?;
-        Ok(receiver)
+        work: W,
+    ) -> impl Future<Output = Result<T, CredentialsError>> + use<T, W>
+    where
+        T: Send + 'static,
+        W: Future<Output = T> + Send + 'static,
+    {
+        let runtime = self.runtime();
+        async {
+            let runtime = runtime.map_err(CredentialsError::provider_error)?;
+            let bounded = runtime.spawn(async { timeout(FETCH_LIMIT, work).await });
+            let in_time = bounded.await.map_err(CredentialsError::unhandled)?;
+            in_time.map_err(|_| CredentialsError::provider_timed_out(FETCH_LIMIT))
+        }
+    }
+
+    fn runtime(&self) -> io::Result<Handle> {
+        let mut runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*runtime {
+            Some(runtime) => Ok(runtime.clone()),
+            None => Ok(runtime.insert(start_thread()?).clone()),
+        }
     }
 }
 
@@ -171,69 +169,32 @@ impl ProvideCredentials for DefaultChain {
     }
 }
 
-fn start_thread() -> io::Result<mpsc::UnboundedSender<Request>> {
-    let (sender, mut requests) = mpsc::unbounded_channel::<Request>();
+/// Starts a thread that runs a runtime for as long as the process lives.
+fn start_thread() -> io::Result<Handle> {
+    let (report, started) = mpsc::sync_channel(1);
     thread::Builder::new()
         .name("rds-iam".to_owned())
         .spawn(move || {
+            // Made there, since one that is dropped in a caller's runtime panics.
             match runtime::Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime.block_on(async {
-                    while let Some(request) = requests.recv().await {
-                        request.answer().await;
-                    }
-                }),
-                // Ends the thread; the next request starts another.
-                Err(error) => {
-                    if let Some(request) = requests.blocking_recv() {
-                        request.fail(CredentialsError::provider_error(error));
+                Ok(runtime) => {
+                    if report.send(Ok(runtime.handle().clone())).is_ok() {
+                        runtime.block_on(pending())
                     }
                 }
+                Err(error) => drop(report.send(Err(error))),
             }
         })?;
-    Ok(sender)
-}
-
-impl Request {
-    /// Where nobody waits for the answer any more, there is none.
-    async fn answer(self) {
-        match self {
-            Request::DefaultRegion(answer) if !answer.is_closed() => {
-                let _ = answer.send(bounded(find_default_region()).await);
-            }
-            Request::Credentials(region, answer) if !answer.is_closed() => {
-                let _ = answer.send(bounded(fetch(region)).await.flatten());
-            }
-            Request::DefaultRegion(_) | Request::Credentials(..) => {}
-        }
-    }
-
-    fn fail(self, error: CredentialsError) {
-        // Nobody may wait for it any more.
-        let _ = match self {
-            Request::DefaultRegion(answer) => answer.send(Err(error)).is_ok(),
-            Request::Credentials(_, answer) => answer.send(Err(error)).is_ok(),
-        };
-    }
-}
-
-/// The SDK bounds only connecting, and a panic of its must not end the thread.
-async fn bounded<T: Send + 'static>(
-    work: impl Future<Output = T> + Send + 'static,
-) -> Result<T, CredentialsError> {
-    let task = tokio::spawn(work);
-    let abort = task.abort_handle();
-    match timeout(FETCH_LIMIT, task).await {
-        Ok(done) => done.map_err(CredentialsError::unhandled),
-        Err(_) => {
-            abort.abort();
-            Err(CredentialsError::provider_timed_out(FETCH_LIMIT))
-        }
-    }
+    started.recv().map_err(io::Error::other)?
 }
 
 /// The region of the environment, else of the profile, else of the instance.
-async fn find_default_region() -> Option<Region> {
-    RegionProviderChain::default_provider().region().await
+async fn find_default_region() -> Result<Option<Region>, Error> {
+    let region = RegionProviderChain::default_provider().region().await;
+    if let Some(region) = &region {
+        region::validate(region.as_ref())?;
+    }
+    Ok(region)
 }
 
 /// Credentials of a chain that is built for this fetch alone: the SDK's profile provider never reads its file again,
