@@ -159,22 +159,19 @@ pub(crate) fn excerpt(given: &str) -> String {
     excerpt
 }
 
-/// The date and time in UTC, or `None` before 1970 and after 9999, where neither SigV4 nor RFC 3339 has a form for
-/// it.
-pub(crate) fn utc(time: SystemTime) -> Option<OffsetDateTime> {
-    let seconds = time.duration_since(UNIX_EPOCH).ok()?.as_secs();
-    let utc = OffsetDateTime::from_unix_timestamp(seconds.try_into().ok()?).ok()?;
-    // Another crate of the program may have made `time` accept larger years (its feature `large-dates`).
-    (utc.year() <= 9999).then_some(utc)
-}
-
 /// A time in the form of RFC 3339, to the second.
 struct Rfc3339(SystemTime);
 
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(utc) = utc(self.0) else {
-            return f.write_str("a time before 1970 or after 9999");
+        let since_1970 = self
+            .0
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        let utc = i64::try_from(since_1970).map(OffsetDateTime::from_unix_timestamp);
+        let Ok(Ok(utc)) = utc else {
+            return f.write_str("a time beyond the year 9999");
         };
         write!(
             f,

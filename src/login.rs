@@ -2,8 +2,9 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::Ipv6Addr;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use quick_cache::Equivalent;
+use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::error::excerpt;
@@ -17,8 +18,16 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// `text` with every byte outside `A-Z a-z 0-9 - _ . ~` as `%XX` in upper case, as SigV4 encodes a value.
-pub(crate) fn percent_encode(text: &str) -> impl fmt::Display {
+pub(crate) fn percent_encode(text: &str) -> PercentEncode<'_> {
     utf8_percent_encode(text, ENCODED)
+}
+
+/// The same of a secret, in a buffer that never grew and so left no copy behind.
+pub(crate) fn percent_encode_secret(text: &str) -> Zeroizing<Box<str>> {
+    let len = percent_encode(text).map(str::len).sum();
+    let mut encoded = String::with_capacity(len);
+    encoded.extend(percent_encode(text));
+    Zeroizing::new(encoded.into_boxed_str())
 }
 
 /// Who logs in where: a database's endpoint and user, validated and encoded once, to be signed many times.

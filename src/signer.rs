@@ -1,16 +1,15 @@
 use std::borrow::Cow;
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
 use aws_sigv4::sign::v4::generate_signing_key;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
-use time::{Date, OffsetDateTime};
+use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::error::utc;
-use crate::login::percent_encode;
+use crate::login::{percent_encode, percent_encode_secret};
 use crate::{Error, Login, Token, region};
 
 const SERVICE: &str = "rds-db";
@@ -37,8 +36,9 @@ type Hex = [u8; HEX_LEN];
 /// `YYYYMMDDTHHMMSSZ`
 type AmzDate = [u8; 16];
 
-/// SHA-256 of the empty payload, in hexadecimal.
-const EMPTY_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+/// How every canonical request ends: the one signed header, and SHA-256 of the empty payload.
+const SIGNED_HEADERS_AND_PAYLOAD: &str =
+    "\n\nhost\ne3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// Signs tokens with one set of credentials in one region: pure computation, no clock, no environment, no I/O.
 ///
@@ -61,7 +61,7 @@ const EMPTY_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca49
 pub struct Signer {
     credentials: Credentials,
     region: String,
-    encoded_session_token: Option<Zeroizing<String>>,
+    encoded_session_token: Option<Zeroizing<Box<str>>>,
     scope: Scope,
 }
 
@@ -76,9 +76,9 @@ impl Signer {
         let encoded_session_token = credentials
             .session_token()
             .filter(|token| !token.is_empty())
-            .map(|token| Zeroizing::new(percent_encode(token).to_string()));
+            .map(percent_encode_secret);
         Ok(Signer {
-            scope: Scope::new(credentials, region, date_time(now)?.date()),
+            scope: Scope::new(credentials, region, UnixTime::of(now)?),
             credentials: credentials.clone(),
             region: region.to_owned(),
             encoded_session_token,
@@ -96,16 +96,14 @@ impl Signer {
     /// a `now` before 1970 or after 9999.
     pub fn sign(&self, login: &Login, now: SystemTime) -> Result<Token, Error> {
         let expires_at = self.expires_at(now)?;
-        Ok(Token::new(
-            self.signed_text(login, date_time(now)?),
-            expires_at,
-        ))
+        let signed_at = UnixTime::of(now)?;
+        Ok(Token::new(self.signed_text(login, signed_at), expires_at))
     }
 
     /// When a token that is signed now will expire.
     pub(crate) fn expires_at(&self, now: SystemTime) -> Result<SystemTime, Error> {
         // The server counts from the date in the token, which is a whole second.
-        let lifetime_ends = SystemTime::from(date_time(now)?) + LIFETIME;
+        let lifetime_ends = UnixTime::of(now)?.whole_second() + LIFETIME;
         match self.credentials.expiry() {
             Some(expired_at) if expired_at <= now => Err(Error::CredentialsExpired { expired_at }),
             Some(expiry) => Ok(expiry.min(lifetime_ends)),
@@ -115,13 +113,13 @@ impl Signer {
 
     /// Whether this signer's key is that of the UTC day of `now`.
     pub(crate) fn is_of_the_day_of(&self, now: SystemTime) -> bool {
-        utc(now).is_some_and(|utc| utc.date() == self.scope.date)
+        UnixTime::of(now).is_ok_and(|now| now.day() == self.scope.day)
     }
 
-    fn signed_text(&self, login: &Login, signed_at: OffsetDateTime) -> Zeroizing<String> {
-        let scope = self.scope_on(signed_at.date());
-        let amz_date = amz_date(signed_at);
-        let session_token = self.encoded_session_token.as_deref().map(String::as_str);
+    fn signed_text(&self, login: &Login, signed_at: UnixTime) -> Box<str> {
+        let scope = self.scope_on(signed_at);
+        let amz_date = scope.amz_date(signed_at);
+        let session_token = self.encoded_session_token.as_deref().map(|token| &**token);
         let unsigned = [
             login.authority(),
             PATH,
@@ -138,7 +136,7 @@ impl Signer {
         ];
         let len = unsigned.iter().map(|part| part.len()).sum::<usize>() + SIGNATURE.len() + HEX_LEN;
         // Of its full length at once: a buffer that grew would leave secret bytes behind, unwiped.
-        let mut text = Zeroizing::new(String::with_capacity(len));
+        let mut text = String::with_capacity(len);
         for part in unsigned {
             text.push_str(part);
         }
@@ -147,14 +145,14 @@ impl Signer {
         let signature = Zeroizing::new(scope.signature(&amz_date, &request_hash));
         text.push_str(SIGNATURE);
         text.push_str(ascii(&*signature));
-        text
+        text.into_boxed_str()
     }
 
-    fn scope_on(&self, date: Date) -> Cow<'_, Scope> {
-        if date == self.scope.date {
+    fn scope_on(&self, signed_at: UnixTime) -> Cow<'_, Scope> {
+        if signed_at.day() == self.scope.day {
             Cow::Borrowed(&self.scope)
         } else {
-            Cow::Owned(Scope::new(&self.credentials, &self.region, date))
+            Cow::Owned(Scope::new(&self.credentials, &self.region, signed_at))
         }
     }
 }
@@ -172,36 +170,48 @@ impl fmt::Debug for Signer {
 /// What one set of credentials signs with in one region on one day.
 #[derive(Clone)]
 struct Scope {
-    date: Date,
+    /// Days since 1970.
+    day: u64,
+    /// `YYYYMMDD`
+    date: [u8; 8],
     /// The derived key, as the HMAC state that every signature starts from.
     key: Hmac<Sha256>,
+    /// The lines of the string to sign between its date and its hash, in their line feeds:
     /// `YYYYMMDD/REGION/rds-db/aws4_request`
-    credential_scope: String,
+    credential_scope_line: String,
     /// The access key id and the credential scope, encoded.
     encoded_credential: String,
 }
 
 impl Scope {
-    fn new(credentials: &Credentials, region: &str, date: Date) -> Scope {
+    fn new(credentials: &Credentials, region: &str, time: UnixTime) -> Scope {
         let key = generate_signing_key(
             credentials.secret_access_key(),
-            date.midnight().assume_utc().into(),
+            time.whole_second(),
             region,
             SERVICE,
         );
-        let credential_scope = format!(
-            "{:04}{:02}{:02}/{region}/{SERVICE}/aws4_request",
-            date.year(),
-            u8::from(date.month()),
-            date.day()
-        );
+        let date = time.date();
+        let credential_scope = format!("{}/{region}/{SERVICE}/aws4_request", ascii(&date));
         let credential = format!("{}/{credential_scope}", credentials.access_key_id());
         Scope {
+            day: time.day(),
             date,
             key: hmac_state(key.as_ref()),
+            credential_scope_line: format!("\n{credential_scope}\n"),
             encoded_credential: percent_encode(&credential).to_string(),
-            credential_scope,
         }
+    }
+
+    /// `YYYYMMDDTHHMMSSZ` of a time on this scope's day.
+    fn amz_date(&self, time: UnixTime) -> AmzDate {
+        let [y0, y1, y2, y3, m0, m1, d0, d1] = self.date;
+        let [h0, h1] = two_digits(time.0 / 3600 % 24);
+        let [n0, n1] = two_digits(time.0 / 60 % 60);
+        let [s0, s1] = two_digits(time.0 % 60);
+        [
+            y0, y1, y2, y3, m0, m1, d0, d1, b'T', h0, h1, n0, n1, s0, s1, b'Z',
+        ]
     }
 
     /// The signature, in hexadecimal, of a canonical request.
@@ -209,12 +219,48 @@ impl Scope {
         let mut hmac = self.key.clone();
         hmac.update(b"AWS4-HMAC-SHA256\n");
         hmac.update(amz_date);
-        hmac.update(b"\n");
-        hmac.update(self.credential_scope.as_bytes());
-        hmac.update(b"\n");
+        hmac.update(self.credential_scope_line.as_bytes());
         hmac.update(canonical_request_hash);
         hex(hmac.finalize().into_bytes().into())
     }
+}
+
+/// Whole seconds since 1970, in years that SigV4 has a date for.
+#[derive(Clone, Copy)]
+struct UnixTime(u64);
+
+impl UnixTime {
+    fn of(now: SystemTime) -> Result<UnixTime, Error> {
+        /// 9999-12-31T23:59:59Z
+        const LAST: u64 = 253_402_300_799;
+        match now.duration_since(UNIX_EPOCH) {
+            Ok(since_1970) if since_1970.as_secs() <= LAST => Ok(UnixTime(since_1970.as_secs())),
+            _ => Err(Error::ClockOutOfRange { now }),
+        }
+    }
+
+    fn whole_second(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.0)
+    }
+
+    /// Days since 1970: without leap seconds, all are of one length.
+    fn day(self) -> u64 {
+        self.0 / 86_400
+    }
+
+    /// `YYYYMMDD`
+    fn date(self) -> [u8; 8] {
+        let (year, month, day) = OffsetDateTime::from(self.whole_second()).to_calendar_date();
+        let [y0, y1] = two_digits(year as u64 / 100);
+        let [y2, y3] = two_digits(year as u64 % 100);
+        let [m0, m1] = two_digits(u8::from(month).into());
+        let [d0, d1] = two_digits(day.into());
+        [y0, y1, y2, y3, m0, m1, d0, d1]
+    }
+}
+
+fn two_digits(number: u64) -> [u8; 2] {
+    [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
 }
 
 /// Whether `credentials` signed `token`.
@@ -232,8 +278,7 @@ fn canonical_request_hash(authority: &str, query: &str) -> Hex {
     sha256.update(query);
     sha256.update("\nhost:");
     sha256.update(authority);
-    sha256.update("\n\nhost\n");
-    sha256.update(EMPTY_PAYLOAD);
+    sha256.update(SIGNED_HEADERS_AND_PAYLOAD);
     hex(sha256.finalize().into())
 }
 
@@ -246,34 +291,10 @@ fn hmac_state(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new((&*block).into())
 }
 
-fn date_time(now: SystemTime) -> Result<OffsetDateTime, Error> {
-    utc(now).ok_or(Error::ClockOutOfRange { now })
-}
-
-fn amz_date(utc: OffsetDateTime) -> AmzDate {
-    let (year, month, day) = utc.to_calendar_date();
-    let (hour, minute, second) = utc.to_hms();
-    let [c0, c1] = two_digits((year / 100) as u8);
-    let [y0, y1] = two_digits((year % 100) as u8);
-    let [m0, m1] = two_digits(month.into());
-    let [d0, d1] = two_digits(day);
-    let [h0, h1] = two_digits(hour);
-    let [n0, n1] = two_digits(minute);
-    let [s0, s1] = two_digits(second);
-    [
-        c0, c1, y0, y1, m0, m1, d0, d1, b'T', h0, h1, n0, n1, s0, s1, b'Z',
-    ]
-}
-
-fn two_digits(number: u8) -> [u8; 2] {
-    [b'0' + number / 10, b'0' + number % 10]
-}
-
+/// In lower case. Without branches or a table, so that it is done for many bytes at once.
 fn hex(bytes: [u8; 32]) -> Hex {
-    let digit = |nibble: u8| match nibble {
-        0..=9 => b'0' + nibble,
-        _ => b'a' + nibble - 10,
-    };
+    const LETTERS_AFTER_DIGITS: u8 = b'a' - b'9' - 1;
+    let digit = |nibble: u8| b'0' + nibble + u8::from(nibble > 9) * LETTERS_AFTER_DIGITS;
     let mut hex = [0; HEX_LEN];
     for (pair, byte) in hex.chunks_exact_mut(2).zip(bytes) {
         pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);

@@ -17,14 +17,14 @@ use zeroize::Zeroizing;
 /// ```
 #[derive(Clone)]
 pub struct Token {
-    text: Arc<Zeroizing<String>>,
+    text: Arc<Zeroizing<Box<str>>>,
     expires_at: SystemTime,
 }
 
 impl Token {
-    pub(crate) fn new(text: Zeroizing<String>, expires_at: SystemTime) -> Token {
+    pub(crate) fn new(text: Box<str>, expires_at: SystemTime) -> Token {
         Token {
-            text: Arc::new(text),
+            text: Arc::new(Zeroizing::new(text)),
             expires_at,
         }
     }
@@ -57,7 +57,7 @@ impl Token {
     /// left as it was.
     #[cfg(feature = "url")]
     pub fn set_as_password(&self, url: &mut url::Url) -> Result<(), crate::Error> {
-        let encoded = Zeroizing::new(crate::login::percent_encode(self.as_str()).to_string());
+        let encoded = crate::login::percent_encode_secret(self.as_str());
         url.set_password(Some(&encoded))
             .map_err(|()| crate::Error::InvalidUrl {
                 reason: "it can have no password, since it names no host",
