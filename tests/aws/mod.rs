@@ -2,17 +2,23 @@
 //! credentials endpoint, STS. Each demands what its original demands, and answers in its original's words.
 //!
 //! A stand-in has nothing to hand out until [`StandIn::hand_out`] gives it keys, can be told to misbehave at any
-//! time, and records every request.
+//! time, and records every request. A test whose own process is to use them has one of its own, by [`alone`].
 #![allow(
     dead_code,
     reason = "each test binary that includes this module uses a part of it"
 )]
 
+use std::any::type_name;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{env, iter, mem, process};
 
 use serde_json::json;
 
@@ -43,6 +49,8 @@ pub enum Behaviour {
     Truncate,
     /// Reads the request and never answers; the connection stays open until the stand-in is dropped.
     Hang,
+    /// Holds each request until told another behaviour, and then treats it so.
+    Hold,
 }
 
 /// One HTTP server on a port of its own; dropping it closes the port.
@@ -55,6 +63,7 @@ pub struct StandIn {
 struct Shared {
     answer: Box<Answer>,
     state: Mutex<State>,
+    changed: Condvar,
 }
 
 type Answer = dyn Fn(&Request, Option<&Keys>) -> Response + Send + Sync;
@@ -118,6 +127,7 @@ impl StandIn {
                 hanging: Vec::new(),
                 stopped: false,
             }),
+            changed: Condvar::new(),
         });
         let accepting = thread::spawn({
             let shared = shared.clone();
@@ -138,6 +148,7 @@ impl StandIn {
     /// From now on requests are treated like this; those that hang already go on hanging.
     pub fn behave(&self, behaviour: Behaviour) {
         self.shared.state().behaviour = behaviour;
+        self.shared.changed.notify_all();
     }
 
     /// `http://127.0.0.1:PORT`
@@ -148,6 +159,24 @@ impl StandIn {
     /// All requests so far, in the order of their arrival.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.state().requests.clone()
+    }
+
+    /// Returns once `count` requests have arrived.
+    pub fn wait_for_requests(&self, count: usize) {
+        let state = self.shared.state();
+        drop(
+            self.shared
+                .wait_while(state, |state| state.requests.len() < count),
+        );
+    }
+
+    /// Returns once the clients of all requests that hang have closed their connections.
+    pub fn wait_for_hang_ups(&self) {
+        let hanging = mem::take(&mut self.shared.state().hanging);
+        for mut stream in hanging {
+            // A connection that is reset is closed as well.
+            let _ = stream.read(&mut [0]);
+        }
     }
 
     /// `METHOD PATH` of all requests so far.
@@ -167,6 +196,7 @@ impl Drop for StandIn {
             let mut state = self.shared.state();
             state.stopped = true;
             state.hanging.clear();
+            self.shared.changed.notify_all();
         }
         // The accept loop looks whether it is stopped when a connection wakes it.
         if TcpStream::connect(self.address).is_ok()
@@ -183,6 +213,16 @@ impl Shared {
     /// Usable after a panic of an answer too, which the client has noticed as a broken connection.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_while<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        condition: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'a, State> {
+        self.changed
+            .wait_while(state, |state| condition(state))
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn accept(self: Arc<Self>, listener: TcpListener) {
@@ -202,6 +242,10 @@ impl Shared {
         let response = {
             let mut state = self.state();
             state.requests.push(request.clone());
+            self.changed.notify_all();
+            let is_held =
+                |state: &State| matches!(state.behaviour, Behaviour::Hold) && !state.stopped;
+            state = self.wait_while(state, is_held);
             match state.behaviour {
                 Behaviour::Answer => (self.answer)(&request, state.keys.as_ref()),
                 Behaviour::Truncate => (self.answer)(&request, state.keys.as_ref()).truncated(),
@@ -210,6 +254,7 @@ impl Shared {
                     state.hanging.push(stream);
                     return Ok(());
                 }
+                Behaviour::Hold => return Ok(()),
             }
         };
         stream.write_all(response.to_http().as_bytes())
@@ -466,4 +511,101 @@ pub fn parameter(form: &str, name: &str) -> Option<String> {
         .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
     let value = percent_encoding::percent_decode_str(encoded).decode_utf8();
     Some(value.expect("a value in UTF-8").into_owned())
+}
+
+/// Holds the path of its home folder, in the environment of a child.
+const HOME_OF_CHILD: &str = "RDS_IAM_TEST_HOME";
+
+/// No test takes as long on any machine; one that does hangs.
+const CHILD_BOUND: Duration = Duration::from_secs(90);
+
+/// Runs `test` in a process of its own, with `environment` alone: what a process has but one of, and reads from its
+/// environment, is new to each test.
+///
+/// The child is this test binary, told to run the calling test alone. There, `test` is run.
+#[track_caller]
+pub fn alone<F: FnOnce(&Home)>(environment: &[(&str, &str)], test: F) {
+    if let Some(folder) = env::var_os(HOME_OF_CHILD) {
+        thread::spawn(|| {
+            thread::sleep(CHILD_BOUND);
+            eprintln!("the test took longer than {CHILD_BOUND:?}");
+            process::abort()
+        });
+        return test(&Home(folder.into()));
+    }
+    let home = TemporaryHome::new();
+    // So few files can be opened that a test can use them up.
+    let output = Command::new("/bin/sh")
+        .args(["-c", r#"ulimit -n 256 && exec "$0" "$@""#])
+        .arg(env::current_exe().expect("the path of this test"))
+        .args(["--exact", name_of_test(&test), "--nocapture"])
+        .env_clear()
+        .envs(environment.iter().copied())
+        .env(HOME_OF_CHILD, &home.0)
+        .env("HOME", &home.0)
+        .env("AWS_CONFIG_FILE", home.0.join("config"))
+        .env("AWS_SHARED_CREDENTIALS_FILE", home.0.join("credentials"))
+        .output()
+        .expect("the test runs in a child");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && stdout.contains("1 passed"),
+        "{}\n{stdout}\n{stderr}",
+        output.status
+    );
+}
+
+/// The name of the test whose body a closure stands in.
+fn name_of_test<F>(_: &F) -> &'static str {
+    // `BINARY::TEST::{{closure}}`
+    let path = type_name::<F>();
+    path.split("::").nth(1).expect("a closure in a test")
+}
+
+/// The home folder of a test that is [`alone`], with the AWS SDK's files.
+pub struct Home(PathBuf);
+
+impl Home {
+    /// Writes a file of the home folder: `config`, `credentials`.
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.0.join(name), text).expect("a file in the home folder");
+    }
+
+    /// Adds a setting to the profile `default`, in the file `config`.
+    pub fn configure(&self, setting: &str) {
+        let mut config = File::options()
+            .append(true)
+            .open(self.0.join("config"))
+            .expect("the file `config`");
+        writeln!(config, "{setting}").expect("a file that can be written");
+    }
+
+    /// Opens files until no more can be opened.
+    pub fn open_all_files(&self) -> Vec<File> {
+        iter::from_fn(|| File::open(self.0.join("config")).ok()).collect()
+    }
+}
+
+struct TemporaryHome(PathBuf);
+
+impl TemporaryHome {
+    fn new() -> TemporaryHome {
+        static HOMES: AtomicUsize = AtomicUsize::new(0);
+        let number = HOMES.fetch_add(1, Ordering::Relaxed);
+        let folder =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("home-{}-{number}", process::id()));
+        // A killed run with this process id may have left one.
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).expect("a new home folder");
+        fs::write(folder.join("config"), "[default]\n").expect("a file in the home folder");
+        TemporaryHome(folder)
+    }
+}
+
+impl Drop for TemporaryHome {
+    fn drop(&mut self) {
+        // What remains in the target folder's `tmp` harms nobody.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }

@@ -1,0 +1,822 @@
+//! The process-wide cache behind `rds_iam::token`: the AWS SDK's default chain on a thread of its own, for whoever asks.
+//!
+//! There is one of it in a process, and it reads the process's environment: each test has a process of its own.
+#![cfg(feature = "aws-config")]
+
+mod aws;
+
+use std::error::Error as _;
+use std::fmt;
+use std::future::{Future, pending, ready};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws::{Behaviour, Home, Keys, Request, StandIn, alone, parameter};
+use aws_config::{Region, SdkConfig};
+use aws_credential_types::provider::future;
+use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep, Sleep};
+use aws_smithy_async::time::{SharedTimeSource, StaticTimeSource};
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use rds_iam::{
+    Credentials, Error, Login, ProvideCredentials, SharedCredentialsProvider, Token,
+    TokenCacheBuilder, shared_cache,
+};
+use tokio::runtime::{self, Runtime};
+use tokio::time::Instant;
+use tracing::field::{Field, Visit};
+use tracing::span;
+use tracing::{Event, Metadata, Subscriber};
+
+const HOST: &str = "mydb.abcdefghijkl.eu-west-1.rds.amazonaws.com";
+const OTHER_HOST: &str = "other.abcdefghijkl.us-east-1.rds.amazonaws.com";
+/// A host whose name tells no region.
+const CNAME: &str = "db.example.com";
+const ROLE_ARN: &str = "arn:aws:iam::123456789012:role/app";
+const IMDS_REGION: &str = "ap-south-2";
+
+/// The keys of the environment, for processes that have them there.
+const ENVIRONMENT_KEYS: [(&str, &str); 2] = [
+    ("AWS_ACCESS_KEY_ID", "key-of-the-environment"),
+    ("AWS_SECRET_ACCESS_KEY", "secret-of-the-environment"),
+];
+
+/// What the search for a region asks the instance metadata.
+const IMDS_SEARCH: [&str; 2] = [
+    "PUT /latest/api/token",
+    "GET /latest/meta-data/placement/region",
+];
+
+/// An EC2 instance without a role, whose metadata are there for this process.
+fn instance(home: &Home) -> StandIn {
+    let imds = StandIn::imds(IMDS_REGION);
+    home.configure(&format!("ec2_metadata_service_endpoint = {}", imds.url()));
+    imds
+}
+
+/// An instance with a role.
+fn instance_with_role(home: &Home) -> StandIn {
+    let imds = instance(home);
+    imds.hand_out(Some(&keys("of-the-instance")));
+    imds
+}
+
+/// A profile with a role, and the STS that hands out the role's keys.
+fn assumed_role(home: &Home) -> StandIn {
+    home.write("credentials", &profile("user", "of-the-user"));
+    let sts = StandIn::sts_assume_role(ROLE_ARN, "key-of-the-user");
+    sts.hand_out(Some(&keys("of-the-role")));
+    home.configure(&format!("role_arn = {ROLE_ARN}"));
+    home.configure("source_profile = user");
+    home.configure(&format!("endpoint_url = {}", sts.url()));
+    sts
+}
+
+fn profile(name: &str, whose: &str) -> String {
+    format!("[{name}]\naws_access_key_id = key-{whose}\naws_secret_access_key = secret-{whose}\n")
+}
+
+fn keys(whose: &str) -> Keys {
+    Keys {
+        access_key_id: format!("key-{whose}"),
+        secret_access_key: format!("secret-{whose}"),
+        session_token: Some(format!("session+token/{whose}==")),
+        // In the year 2100.
+        expires_at: UNIX_EPOCH + Duration::from_secs(4_102_444_800),
+    }
+}
+
+/// They expired at 2001-09-09T01:46:40Z.
+fn dead_keys() -> Keys {
+    Keys {
+        expires_at: UNIX_EPOCH + Duration::from_secs(1_000_000_000),
+        ..keys("of-the-past")
+    }
+}
+
+fn login(host: &str) -> Login {
+    Login::new(host, 5432, "app").expect("a valid login")
+}
+
+async fn token(host: &str) -> Token {
+    rds_iam::token(host, 5432, "app").await.expect("a token")
+}
+
+/// What is said of a token that cannot be had: the error and its causes.
+async fn failure(host: &str) -> String {
+    let error = rds_iam::token(host, 5432, "app")
+        .await
+        .expect_err("no token");
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        said += &format!(": {error}");
+        cause = error.source();
+    }
+    said
+}
+
+/// A token is signed with the key and for the region of `KEY/REGION`.
+#[track_caller]
+fn assert_signed(token: &Token, key_and_region: &str) {
+    let credential = parameter(token.as_str(), "X-Amz-Credential").expect("a token's credential");
+    let parts: Vec<_> = credential.split('/').collect();
+    assert_eq!(format!("{}/{}", parts[0], parts[2]), key_and_region);
+}
+
+/// Drives `future` on a tokio runtime of several threads.
+fn on_tokio<T>(future: impl Future<Output = T>) -> T {
+    Runtime::new().expect("a runtime").block_on(future)
+}
+
+/// Drives `future` on this thread, which sleeps until it is woken: an executor that is not tokio's.
+fn on_no_runtime<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+fn no_request() -> Vec<String> {
+    Vec::new()
+}
+
+// What it costs.
+
+#[test]
+fn a_hundred_concurrent_first_calls_for_fifty_databases_cost_one_fetch() {
+    alone(&[], |home| {
+        let sts = assumed_role(home);
+        let call = |number| async move {
+            let host = format!("db{}.abcdefghijkl.eu-west-1.rds.amazonaws.com", number % 50);
+            let token = token(&host).await;
+            assert!(token.as_str().starts_with(&format!("{host}:5432/?")));
+            assert_signed(&token, "key-of-the-role/eu-west-1");
+        };
+        on_tokio(async {
+            let calls: Vec<_> = (0..100).map(|number| tokio::spawn(call(number))).collect();
+            for call in calls {
+                call.await.expect("a call that succeeds");
+            }
+        });
+        assert_eq!(sts.request_lines(), ["POST /"]);
+    });
+}
+
+#[test]
+fn environment_keys_and_a_host_that_names_its_region_cost_no_request() {
+    alone(&ENVIRONMENT_KEYS, |home| {
+        let imds = instance(home);
+        imds.behave(Behaviour::Hang);
+        let token = on_tokio(token(HOST));
+        assert_signed(&token, "key-of-the-environment/eu-west-1");
+        assert_eq!(imds.request_lines(), no_request());
+    });
+}
+
+#[test]
+fn a_host_in_mixed_case_or_with_a_trailing_dot_gets_the_token_of_the_normalized_one() {
+    alone(&ENVIRONMENT_KEYS, |_| {
+        on_tokio(async {
+            let first = token("MyDB.abcdefghijkl.EU-WEST-1.rds.amazonaws.com").await;
+            for host in [HOST, &format!("{HOST}."), &HOST.to_uppercase()] {
+                assert_eq!(token(host).await.as_str(), first.as_str());
+            }
+            let cache = format!("{:?}", shared_cache());
+            assert!(cache.contains("logins: 1,"), "{cache}");
+        });
+    });
+}
+
+// The region of a host that names none.
+
+#[test]
+fn the_environment_names_the_region_and_wins_over_the_profile() {
+    let environment = [ENVIRONMENT_KEYS.as_slice(), &[("AWS_REGION", "us-east-2")]].concat();
+    alone(&environment, |home| {
+        let imds = instance(home);
+        home.configure("region = ca-central-1");
+        let token = on_tokio(token(CNAME));
+        assert_signed(&token, "key-of-the-environment/us-east-2");
+        assert_eq!(imds.request_lines(), no_request());
+    });
+}
+
+#[test]
+fn the_profile_names_the_region_where_the_environment_does_not() {
+    alone(&ENVIRONMENT_KEYS, |home| {
+        let imds = instance(home);
+        home.configure("region = ca-central-1");
+        let token = on_tokio(token(CNAME));
+        assert_signed(&token, "key-of-the-environment/ca-central-1");
+        assert_eq!(imds.request_lines(), no_request());
+    });
+}
+
+#[test]
+fn the_instance_is_searched_once_for_the_region_that_nothing_else_names() {
+    alone(&ENVIRONMENT_KEYS, |home| {
+        let imds = instance(home);
+        on_tokio(async {
+            // All of them ask before the first is answered.
+            let hosts: Vec<_> = (0..50)
+                .map(|number| format!("db{number}.example.com"))
+                .collect();
+            for token in join_all(hosts.iter().map(|host| token(host))).await {
+                assert_signed(&token, "key-of-the-environment/ap-south-2");
+            }
+            token("later.example.com").await;
+        });
+        assert_eq!(imds.request_lines(), IMDS_SEARCH);
+    });
+}
+
+#[test]
+fn a_search_for_the_region_that_fails_is_an_error_and_the_next_call_searches_anew() {
+    alone(&ENVIRONMENT_KEYS, |home| {
+        let imds = instance(home);
+        on_tokio(async {
+            imds.behave(Behaviour::Status(403));
+            for said in join_all([failure(CNAME), failure(CNAME)]).await {
+                assert!(said.contains("no region for db.example.com"), "{said}");
+            }
+            assert_eq!(imds.request_lines(), ["PUT /latest/api/token"]);
+            imds.behave(Behaviour::Hang);
+            let said = failure(CNAME).await;
+            assert!(said.contains("no region for db.example.com"), "{said}");
+            imds.behave(Behaviour::Answer);
+            assert_signed(&token(CNAME).await, "key-of-the-environment/ap-south-2");
+        });
+    });
+}
+
+#[test]
+fn a_malformed_region_of_the_profile_is_an_error_until_it_is_repaired() {
+    alone(&ENVIRONMENT_KEYS, |home| {
+        home.write("config", "[default]\nregion = Frankfurt\n");
+        let said = on_tokio(failure(CNAME));
+        assert!(said.contains("invalid region \"Frankfurt\""), "{said}");
+        home.write("config", "[default]\nregion = eu-central-1\n");
+        let token = on_tokio(token(CNAME));
+        assert_signed(&token, "key-of-the-environment/eu-central-1");
+    });
+}
+
+#[test]
+fn a_search_for_the_region_does_not_wait_for_a_fetch_that_is_under_way() {
+    alone(&[], |home| {
+        let imds = instance(home);
+        let sts = assumed_role(home);
+        sts.behave(Behaviour::Hold);
+        on_tokio(async {
+            let fetch = tokio::spawn(token(HOST));
+            sts.wait_for_requests(1);
+            let search = tokio::spawn(token(CNAME));
+            imds.wait_for_requests(1);
+            sts.behave(Behaviour::Answer);
+            fetch.await.expect("a token");
+            search.await.expect("a token");
+        });
+        assert_eq!(sts.request_lines(), ["POST /"]);
+    });
+}
+
+// An instance's metadata service in trouble.
+
+#[test]
+fn an_instance_metadata_service_in_trouble_is_a_clear_error_and_the_next_call_tries_anew() {
+    alone(&[], |home| {
+        let imds = instance_with_role(home);
+        on_tokio(async {
+            let no_session = "failed to load IMDS session token";
+            for (trouble, words) in [
+                (Behaviour::Status(429), no_session),
+                (Behaviour::Status(500), no_session),
+                (Behaviour::Status(503), no_session),
+                (Behaviour::Hang, "could not communicate with IMDS"),
+                (Behaviour::Truncate, "invalid JSON"),
+            ] {
+                imds.behave(trouble);
+                let start = Instant::now();
+                let said = failure(HOST).await;
+                assert!(said.contains("no AWS credentials"), "{said}");
+                assert!(said.contains(words), "{words}: {said}");
+                assert!(start.elapsed() < Duration::from_secs(60), "{words}");
+            }
+            imds.behave(Behaviour::Answer);
+            assert_signed(&token(HOST).await, "key-of-the-instance/eu-west-1");
+        });
+    });
+}
+
+#[test]
+fn while_tokens_are_valid_nobody_notices_that_the_instance_metadata_service_is_in_trouble() {
+    alone(&[], |home| {
+        let imds = instance_with_role(home);
+        on_tokio(async {
+            let valid = token(HOST).await;
+            let requests = imds.request_lines();
+            for trouble in [Behaviour::Status(500), Behaviour::Hang, Behaviour::Truncate] {
+                imds.behave(trouble);
+                assert_eq!(token(HOST).await.as_str(), valid.as_str());
+                assert_signed(&token(OTHER_HOST).await, "key-of-the-instance/us-east-1");
+            }
+            assert_eq!(imds.request_lines(), requests);
+        });
+    });
+}
+
+#[test]
+fn live_credentials_sign_in_place_of_a_refused_token_where_no_newer_ones_can_be_had() {
+    alone(&[], |home| {
+        let imds = instance_with_role(home);
+        on_tokio(async {
+            let refused = token(HOST).await;
+            imds.behave(Behaviour::Status(503));
+            shared_cache().invalidate(&login(HOST), &refused);
+            assert_signed(&token(HOST).await, "key-of-the-instance/eu-west-1");
+        });
+    });
+}
+
+#[test]
+fn dead_credentials_of_an_instance_are_an_error_that_says_until_when_they_lived() {
+    alone(&[], |home| {
+        let imds = instance(home);
+        imds.hand_out(Some(&dead_keys()));
+        on_tokio(async {
+            let said = failure(HOST).await;
+            assert!(said.contains("expired at 2001-09-09T01:46:40Z"), "{said}");
+            imds.hand_out(Some(&keys("of-the-instance")));
+            assert_signed(&token(HOST).await, "key-of-the-instance/eu-west-1");
+        });
+    });
+}
+
+#[test]
+fn dead_credentials_of_an_instance_do_not_take_the_place_of_live_ones() {
+    alone(&[], |home| {
+        let imds = instance_with_role(home);
+        on_tokio(async {
+            let refused = token(HOST).await;
+            imds.hand_out(Some(&dead_keys()));
+            shared_cache().invalidate(&login(HOST), &refused);
+            assert_signed(&token(HOST).await, "key-of-the-instance/eu-west-1");
+        });
+    });
+}
+
+/// In whole seconds, as the stand-ins tell an expiry.
+fn ten_minutes_ahead() -> SystemTime {
+    let now = SharedTimeSource::default().now();
+    let since_1970 = now.duration_since(UNIX_EPOCH).expect("a time after 1970");
+    UNIX_EPOCH + Duration::from_secs(since_1970.as_secs() + 600)
+}
+
+#[test]
+fn live_credentials_of_an_instance_serve_until_they_expire_however_soon() {
+    alone(&[], |home| {
+        let imds = instance(home);
+        let expires_at = ten_minutes_ahead();
+        imds.hand_out(Some(&Keys {
+            expires_at,
+            ..keys("of-the-instance")
+        }));
+        let token = on_tokio(token(HOST));
+        assert_signed(&token, "key-of-the-instance/eu-west-1");
+        assert_eq!(token.expires_at(), expires_at);
+    });
+}
+
+// STS.
+
+#[test]
+fn an_sts_that_never_answers_is_an_error_after_30_s_and_the_next_call_tries_anew() {
+    alone(&[], |home| {
+        let sts = assumed_role(home);
+        sts.behave(Behaviour::Hang);
+        let timed_failure = async || {
+            let start = Instant::now();
+            (failure(HOST).await, start.elapsed())
+        };
+        // The cache's own timer is tokio's: elsewhere the thread's bound must do.
+        let outcomes = thread::scope(|scope| {
+            let on_tokio = scope.spawn(|| on_tokio(timed_failure()));
+            let on_no_runtime = scope.spawn(|| on_no_runtime(timed_failure()));
+            [on_tokio, on_no_runtime].map(|caller| caller.join().expect("a caller's outcome"))
+        });
+        for (said, after) in outcomes {
+            assert!(said.contains("no AWS credentials"), "{said}");
+            assert!((29..60).contains(&after.as_secs()), "{after:?}");
+        }
+        assert_eq!(sts.request_lines(), ["POST /"]);
+        sts.wait_for_hang_ups();
+
+        sts.behave(Behaviour::Answer);
+        let token = on_tokio(token(HOST));
+        assert_signed(&token, "key-of-the-role/eu-west-1");
+        assert_eq!(sts.request_lines(), ["POST /", "POST /"]);
+    });
+}
+
+#[test]
+fn live_credentials_of_sts_serve_until_they_expire_however_soon() {
+    alone(&[], |home| {
+        let imds = instance_with_role(home);
+        let sts = assumed_role(home);
+        let expires_at = ten_minutes_ahead();
+        sts.hand_out(Some(&Keys {
+            expires_at,
+            ..keys("of-the-role")
+        }));
+        let token = on_tokio(token(HOST));
+        assert_signed(&token, "key-of-the-role/eu-west-1");
+        assert_eq!(token.expires_at(), expires_at);
+        assert_eq!(imds.request_lines(), no_request());
+    });
+}
+
+/// The regions that requests to STS are signed for.
+fn signing_regions(sts: &StandIn) -> Vec<String> {
+    let requests = sts.requests();
+    let regions = requests.iter().filter_map(Request::signing_region);
+    regions.map(str::to_owned).collect()
+}
+
+#[test]
+fn sts_is_asked_in_the_region_of_the_environment() {
+    alone(&[("AWS_REGION", "us-east-2")], |home| {
+        let sts = assumed_role(home);
+        home.configure("region = ca-central-1");
+        assert_signed(&on_tokio(token(HOST)), "key-of-the-role/eu-west-1");
+        assert_eq!(signing_regions(&sts), ["us-east-2"]);
+    });
+}
+
+#[test]
+fn sts_is_asked_in_the_region_of_the_profile_where_the_environment_names_none() {
+    alone(&[], |home| {
+        let sts = assumed_role(home);
+        home.configure("region = ca-central-1");
+        assert_signed(&on_tokio(token(HOST)), "key-of-the-role/eu-west-1");
+        assert_eq!(signing_regions(&sts), ["ca-central-1"]);
+    });
+}
+
+#[test]
+fn sts_is_asked_in_the_region_of_the_first_host_that_names_one_where_nothing_else_does() {
+    alone(&[], |home| {
+        let imds = instance(home);
+        let sts = assumed_role(home);
+        on_tokio(async {
+            token(HOST).await;
+            let refused = token(OTHER_HOST).await;
+            shared_cache().invalidate(&login(OTHER_HOST), &refused);
+            assert_signed(&token(OTHER_HOST).await, "key-of-the-role/us-east-1");
+        });
+        assert_eq!(signing_regions(&sts), ["eu-west-1", "eu-west-1"]);
+        assert_eq!(imds.request_lines(), no_request());
+    });
+}
+
+#[test]
+fn sts_is_asked_in_the_region_of_the_instance_where_no_host_names_one() {
+    alone(&[], |home| {
+        let imds = instance(home);
+        let sts = assumed_role(home);
+        assert_signed(&on_tokio(token(CNAME)), "key-of-the-role/ap-south-2");
+        assert_eq!(signing_regions(&sts), ["ap-south-2"]);
+        assert_eq!(imds.request_lines(), IMDS_SEARCH);
+    });
+}
+
+// What is not kept.
+
+#[test]
+fn a_rewritten_credentials_file_is_read_after_a_refusal() {
+    alone(&[], |home| {
+        home.write("credentials", &profile("default", "of-yesterday"));
+        on_tokio(async {
+            let refused = token(HOST).await;
+            assert_signed(&refused, "key-of-yesterday/eu-west-1");
+            home.write("credentials", &profile("default", "of-today"));
+            assert_eq!(token(HOST).await.as_str(), refused.as_str());
+            shared_cache().invalidate(&login(HOST), &refused);
+            assert_signed(&token(HOST).await, "key-of-today/eu-west-1");
+        });
+    });
+}
+
+#[test]
+fn a_malformed_profile_is_an_error_that_says_so_until_it_is_repaired() {
+    alone(&[], |home| {
+        home.write("credentials", "[default\n");
+        on_tokio(async {
+            let said = failure(HOST).await;
+            assert!(said.contains("could not parse profile file"), "{said}");
+            home.write("credentials", &profile("default", "of-the-profile"));
+            assert_signed(&token(HOST).await, "key-of-the-profile/eu-west-1");
+        });
+    });
+}
+
+#[test]
+fn a_panic_in_the_sdk_is_an_error_and_the_next_call_tries_anew() {
+    static IS_ARMED: AtomicBool = AtomicBool::new(false);
+    alone(&ENVIRONMENT_KEYS, |home| {
+        // The SDK has no panic to offer, so its own words make it panic.
+        listen(|event| {
+            let is_of_the_sdk = event.metadata().target().starts_with("aws_config");
+            if is_of_the_sdk && IS_ARMED.load(Ordering::SeqCst) {
+                panic!("the SDK panics");
+            }
+        });
+        on_tokio(async {
+            IS_ARMED.store(true, Ordering::SeqCst);
+            for said in [failure(HOST).await, failure(CNAME).await] {
+                assert!(said.contains("no AWS credentials"), "{said}");
+                assert!(said.contains("panicked"), "{said}");
+            }
+            IS_ARMED.store(false, Ordering::SeqCst);
+            assert_signed(&token(HOST).await, "key-of-the-environment/eu-west-1");
+            home.configure("region = ca-central-1");
+            assert_signed(&token(CNAME).await, "key-of-the-environment/ca-central-1");
+        });
+    });
+}
+
+#[test]
+fn a_thread_that_cannot_be_set_up_is_an_error_and_the_next_call_tries_anew() {
+    alone(&ENVIRONMENT_KEYS, |home| {
+        let files = home.open_all_files();
+        let said = on_no_runtime(failure(HOST));
+        assert!(said.contains("no AWS credentials"), "{said}");
+        assert!(said.contains("open files"), "{said}");
+        drop(files);
+        let token = on_no_runtime(token(HOST));
+        assert_signed(&token, "key-of-the-environment/eu-west-1");
+    });
+}
+
+// Whoever asks.
+
+#[test]
+fn one_runtime_after_another_may_ask() {
+    alone(&[], |home| {
+        let sts = assumed_role(home);
+        let refused = on_tokio(token(HOST));
+        shared_cache().invalidate(&login(HOST), &refused);
+        on_tokio(token(HOST));
+        assert_eq!(sts.request_lines(), ["POST /", "POST /"]);
+    });
+}
+
+#[test]
+fn two_runtimes_may_ask_at_once_and_share_one_fetch() {
+    alone(&[], |home| {
+        let sts = assumed_role(home);
+        sts.behave(Behaviour::Hold);
+        let both_ask = Barrier::new(2);
+        let ask = || {
+            on_tokio(async {
+                let mut token = pin!(token(HOST));
+                assert!(token.as_mut().now_or_never().is_none());
+                if both_ask.wait().is_leader() {
+                    sts.behave(Behaviour::Answer);
+                }
+                assert_signed(&token.await, "key-of-the-role/eu-west-1");
+            });
+        };
+        thread::scope(|scope| {
+            scope.spawn(ask);
+            scope.spawn(ask);
+        });
+        assert_eq!(sts.request_lines(), ["POST /"]);
+    });
+}
+
+#[test]
+fn a_fetch_outlives_the_runtime_that_began_it() {
+    alone(&[], |home| {
+        let sts = assumed_role(home);
+        sts.behave(Behaviour::Hold);
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let first = runtime.spawn(token(HOST));
+        runtime.block_on(tokio::task::yield_now());
+        sts.wait_for_requests(1);
+        drop(runtime);
+        assert!(on_tokio(first).is_err_and(|ended| ended.is_cancelled()));
+
+        sts.behave(Behaviour::Answer);
+        assert_signed(&on_tokio(token(HOST)), "key-of-the-role/eu-west-1");
+        assert_eq!(sts.request_lines(), ["POST /"]);
+    });
+}
+
+#[test]
+fn an_executor_that_is_not_tokio_s_may_ask() {
+    alone(&[], |home| {
+        let imds = instance(home);
+        let sts = assumed_role(home);
+        sts.behave(Behaviour::Hold);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                sts.wait_for_requests(1);
+                sts.behave(Behaviour::Answer);
+            });
+            assert_signed(&on_no_runtime(token(CNAME)), "key-of-the-role/ap-south-2");
+        });
+        assert_eq!(imds.request_lines(), IMDS_SEARCH);
+    });
+}
+
+// A cache over an AWS configuration.
+
+fn provider() -> SharedCredentialsProvider {
+    let keys = Credentials::new(
+        "key-of-the-config",
+        "secret-of-the-config",
+        None,
+        None,
+        "test",
+    );
+    SharedCredentialsProvider::new(keys)
+}
+
+#[test]
+fn a_cache_takes_provider_region_and_clock_of_a_configuration() {
+    let config = SdkConfig::builder()
+        .credentials_provider(provider())
+        .region(Region::new("eu-central-1"))
+        .time_source(StaticTimeSource::from_secs(1_000_000_000))
+        .build();
+    let cache = TokenCacheBuilder::from(&config).build().expect("a cache");
+    let token = on_no_runtime(cache.token(&login(CNAME))).expect("a token");
+    assert_signed(&token, "key-of-the-config/eu-central-1");
+    let date = parameter(token.as_str(), "X-Amz-Date");
+    assert_eq!(date.as_deref(), Some("20010909T014640Z"));
+}
+
+#[test]
+fn a_cache_waits_with_the_sleep_of_a_configuration() {
+    #[derive(Debug)]
+    struct NeverAnswers;
+
+    impl ProvideCredentials for NeverAnswers {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::new(pending())
+        }
+    }
+
+    #[derive(Debug)]
+    struct TimeFlies;
+
+    impl AsyncSleep for TimeFlies {
+        fn sleep(&self, _: Duration) -> Sleep {
+            Sleep::new(ready(()))
+        }
+    }
+
+    let config = SdkConfig::builder()
+        .credentials_provider(SharedCredentialsProvider::new(NeverAnswers))
+        .sleep_impl(SharedAsyncSleep::new(TimeFlies))
+        .build();
+    let cache = TokenCacheBuilder::from(&config).build().expect("a cache");
+    let outcome = cache.token(&login(HOST)).now_or_never();
+    assert!(
+        matches!(outcome, Some(Err(Error::FetchTimedOut { .. }))),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn a_configuration_without_a_provider_makes_no_cache() {
+    let config = SdkConfig::builder().build();
+    let outcome = TokenCacheBuilder::from(&config).build();
+    assert!(
+        matches!(outcome, Err(Error::NoCredentialsProvider)),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn a_configuration_without_a_region_leaves_a_host_that_names_none_without_one() {
+    let config = SdkConfig::builder()
+        .credentials_provider(provider())
+        .build();
+    let cache = TokenCacheBuilder::from(&config).build().expect("a cache");
+    let outcome = on_no_runtime(cache.token(&login(CNAME)));
+    assert!(
+        matches!(outcome, Err(Error::NoRegion { .. })),
+        "{outcome:?}"
+    );
+    on_no_runtime(cache.token(&login(HOST))).expect("a token");
+}
+
+// What it says.
+
+/// Calls `hear` with each event of this process.
+fn listen(hear: impl Fn(&Event<'_>) + Send + Sync + 'static) {
+    struct Listener<F>(F);
+
+    impl<F: Fn(&Event<'_>) + 'static> Subscriber for Listener<F> {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            (self.0)(event);
+        }
+
+        fn enter(&self, _: &span::Id) {}
+
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    tracing::subscriber::set_global_default(Listener(hear)).expect("the only listener");
+}
+
+#[test]
+fn it_tells_of_fetches_failures_and_refusals_and_never_a_secret() {
+    /// The fields of an event, of which one is its message.
+    struct Fields<'a>(&'a mut String);
+
+    impl Visit for Fields<'_> {
+        fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+            *self.0 += &format!(" {field}={value:?}");
+        }
+    }
+
+    static SAID: Mutex<String> = Mutex::new(String::new());
+    let said = || SAID.lock().expect("a listener that does not panic");
+    alone(&[], |home| {
+        listen(move |event| {
+            if event.metadata().target().starts_with("rds_iam") {
+                let mut said = said();
+                event.record(&mut Fields(&mut said));
+                said.push('\n');
+            }
+        });
+        let sts = assumed_role(home);
+        on_tokio(async {
+            sts.behave(Behaviour::Truncate);
+            failure(HOST).await;
+            sts.behave(Behaviour::Answer);
+            sts.hand_out(None);
+            failure(HOST).await;
+            sts.hand_out(Some(&keys("of-the-role")));
+            let refused = token(HOST).await;
+            sts.hand_out(None);
+            shared_cache().invalidate(&login(HOST), &refused);
+            token(HOST).await;
+        });
+        let said = said();
+        for words in [
+            "fetching AWS credentials\n",
+            "fetched AWS credentials",
+            "fetching AWS credentials failed",
+            "the database refused the token",
+            "the token still serves",
+        ] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        for secret in [
+            "secret-of-the-",
+            "session+token",
+            "session%2Btoken",
+            "X-Amz-Signature",
+        ] {
+            assert!(!said.contains(secret), "{secret}: {said}");
+        }
+    });
+}
