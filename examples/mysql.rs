@@ -14,7 +14,7 @@ async fn main() -> anyhow::Result<()> {
     let token = rds_iam::token(login.host(), login.port(), login.user()).await?;
 
     let roots = args
-        .roots
+        .roots()?
         .into_iter()
         .map(|root| root.to_vec().into())
         .collect();
@@ -33,12 +33,7 @@ async fn main() -> anyhow::Result<()> {
         .tcp_port(port.parse()?)
         .user(Some(login.user()))
         .pass(Some(token.as_str()))
-        .db_name(
-            args.url
-                .path_segments()
-                .and_then(|mut segments| segments.next())
-                .filter(|name| !name.is_empty()),
-        )
+        .db_name(Some(args.database()).filter(|name| !name.is_empty()))
         // The token goes over the wire as it is, so only with verified TLS, and never by way of a
         // local socket, which the driver does not secure.
         .enable_cleartext_plugin(true)

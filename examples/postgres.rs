@@ -19,12 +19,12 @@ async fn main() -> anyhow::Result<()> {
     config
         .user(login.user())
         .password(token.as_str())
-        .dbname(args.url.path().trim_start_matches('/'))
+        .dbname(args.database())
         // Without this, the driver goes on in plain text when the server says no to TLS, and the token with it.
         .ssl_mode(SslMode::Require);
 
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(args.roots);
+    roots.add_parsable_certificates(args.roots()?);
     let tls = ClientConfig::builder()
         .with_root_certificates(roots)
         .with_no_client_auth();

@@ -539,9 +539,10 @@ mod keep_fresh {
         /// # }
         /// ```
         ///
-        /// A token is renewed when it is no longer fresh. Where that fails, it is tried again after 1 s, then after
-        /// twice as long each time, up to 30 s. The wall clock is looked at once a minute at least, so that a
-        /// suspend is noticed, and [`invalidate`](TokenCache::invalidate) renews at once. Drop the future to end it.
+        /// A token is renewed when it is no longer fresh, so the refresh margin has to be long enough for a login.
+        /// Where that fails, it is tried again after 1 s, then after twice as long each time, up to 30 s. The wall
+        /// clock is looked at once a minute at least, so that a suspend is noticed, and
+        /// [`invalidate`](TokenCache::invalidate) renews at once. Drop the future to end it.
         ///
         /// It sleeps with the cache's [`sleep_impl`](crate::TokenCacheBuilder::sleep_impl), tokio's timer unless set.
         pub async fn keep_fresh(&self, login: &Login, mut apply: impl FnMut(&Token)) -> Infallible {

@@ -50,6 +50,9 @@
 //!    from memory when dropped.
 //! 9. It starts no task and no thread, and needs no runtime but the provider's own. (The process-wide cache has a
 //!    thread for the AWS SDK, `blocking_token` uses one to renew.)
+//! 10. `keep_fresh` (feature `rt-tokio`) hands a pool a valid token now and each new one before the last expires, for
+//!     ever,
+//!     through failures, suspends and refusals.
 //!
 //! # Features
 //!

@@ -266,10 +266,8 @@ async fn a_driver_that_does_not_insist_on_tls_leaks_the_token_and_the_servers_co
         .expect("a login in plain text");
 
     for engine in ENGINES {
-        assert_eq!(
-            servers.received(engine.server_without_tls(), user),
-            ["accepted"]
-        );
+        let received = servers.received(engine.server_without_tls(), user);
+        assert_eq!(received.last().map(String::as_str), Some("accepted"));
     }
 }
 

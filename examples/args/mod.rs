@@ -1,55 +1,75 @@
 //! The arguments that the examples of the drivers share: `[--ca FILE] [--dial HOST:PORT] URL`
 
+use std::ffi::OsString;
+use std::path::PathBuf;
+
 use anyhow::{Context, anyhow, bail};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use url::Url;
 
 pub struct Args {
-    /// Whom the server's certificate must come from: those in `--ca FILE`, such as
-    /// <https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem>, else those that the platform trusts.
-    pub roots: Vec<CertificateDer<'static>>,
+    /// Whom the server's certificate must come from, such as those in
+    /// <https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem>.
+    pub ca: Option<PathBuf>,
     /// Where to connect when it is not the database's own endpoint: the near end of a tunnel, say.
     pub dial: Option<String>,
     pub url: Url,
 }
 
 impl Args {
+    #[allow(dead_code, reason = "the pools have an argument more")]
     pub fn parse() -> anyhow::Result<Args> {
         const USAGE: &str = "usage: [--ca FILE] [--dial HOST:PORT] URL";
+        Args::parse_from(std::env::args_os().skip(1), USAGE)
+    }
+
+    pub fn parse_from(
+        mut args: impl Iterator<Item = OsString>,
+        usage: &'static str,
+    ) -> anyhow::Result<Args> {
         let (mut ca, mut dial, mut url) = (None, None, None);
-        let mut args = std::env::args_os().skip(1);
         while let Some(arg) = args.next() {
             let arg = arg
                 .into_string()
                 .map_err(|arg| anyhow!("{arg:?} is not UTF-8"))?;
             match &*arg {
-                "--ca" => ca = Some(args.next().context(USAGE)?),
+                "--ca" => ca = Some(args.next().context(usage)?.into()),
                 "--dial" => {
                     dial = Some(
                         args.next()
-                            .context(USAGE)?
+                            .context(usage)?
                             .into_string()
                             .ok()
-                            .context(USAGE)?,
+                            .context(usage)?,
                     )
                 }
                 _ if url.is_none() => url = Some(arg),
-                _ => bail!(USAGE),
+                _ => bail!(usage),
             }
         }
         Ok(Args {
-            roots: match ca {
-                Some(file) => CertificateDer::pem_file_iter(&file)
-                    .and_then(Iterator::collect)
-                    .with_context(|| format!("no certificates from {file:?}"))?,
-                None => rustls_native_certs::load_native_certs().certs,
-            },
+            ca,
             dial,
             url: url
-                .context(USAGE)?
+                .context(usage)?
                 .parse()
                 .context("the URL cannot be read")?,
         })
+    }
+
+    /// The certificates in `--ca FILE`, else those that the platform trusts.
+    pub fn roots(&self) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+        match &self.ca {
+            Some(file) => CertificateDer::pem_file_iter(file)
+                .and_then(Iterator::collect)
+                .with_context(|| format!("no certificates from {file:?}")),
+            None => Ok(rustls_native_certs::load_native_certs().certs),
+        }
+    }
+
+    /// The database that the URL names.
+    pub fn database(&self) -> &str {
+        self.url.path().trim_start_matches('/')
     }
 }
