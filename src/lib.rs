@@ -45,14 +45,14 @@
 //! 6. The wall clock decides, since the servers judge by it: after a suspend a token is renewed, and where the clock
 //!    has been set back to more than 60 s before a token was signed, it is signed anew.
 //! 7. [`invalidate`](TokenCache::invalidate) drops a token that the database refused, and where the credentials at
-//!    hand signed it, they are fetched anew, at most every 30 s. If that fails, the kept ones sign.
+//!    hand signed it, they are fetched anew, at most every 30 s; who has no usable token waits for that. If it fails,
+//!    the kept ones sign.
 //! 8. At most [`capacity`](TokenCacheBuilder::capacity) tokens are held; the least useful go first. Secrets are wiped
 //!    from memory when dropped.
 //! 9. It starts no task and no thread, and needs no runtime but the provider's own. (The process-wide cache has a
 //!    thread for the AWS SDK, `blocking_token` uses one to renew.)
 //! 10. `keep_fresh` (feature `rt-tokio`) hands a pool a valid token now and each new one before the last expires, for
-//!     ever,
-//!     through failures, suspends and refusals.
+//!     ever, through failures, suspends and refusals.
 //!
 //! # Features
 //!
