@@ -30,10 +30,10 @@ async fn main() -> anyhow::Result<()> {
     };
     let options = OptsBuilder::default()
         .ip_or_hostname(host)
-        .tcp_port(port.parse()?)
+        .tcp_port(port.parse().context("--dial takes HOST:PORT")?)
         .user(Some(login.user()))
         .pass(Some(token.as_str()))
-        .db_name(Some(args.database()).filter(|name| !name.is_empty()))
+        .db_name(Some(args.database()?).filter(|name| !name.is_empty()))
         // The token goes over the wire as it is, so only with verified TLS, and never by way of a
         // local socket, which the driver does not secure.
         .enable_cleartext_plugin(true)

@@ -2,6 +2,7 @@
 
 mod args;
 
+use anyhow::Context;
 use rds_iam::Login;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
@@ -19,7 +20,7 @@ async fn main() -> anyhow::Result<()> {
     config
         .user(login.user())
         .password(token.as_str())
-        .dbname(args.database())
+        .dbname(args.database()?)
         // Without this, the driver goes on in plain text when the server says no to TLS, and the token with it.
         .ssl_mode(SslMode::Require);
 
@@ -37,7 +38,9 @@ async fn main() -> anyhow::Result<()> {
     let dial = args
         .dial
         .unwrap_or_else(|| format!("{}:{}", login.host(), login.port()));
-    let stream = TcpStream::connect(dial).await?;
+    let stream = TcpStream::connect(&dial)
+        .await
+        .with_context(|| format!("cannot connect to {dial}"))?;
     let (client, connection) = config.connect_raw(stream, tls).await?;
     let connection = tokio::spawn(connection);
 

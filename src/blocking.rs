@@ -1,4 +1,4 @@
-//! The same for code without async.
+//! Tokens for code without async.
 
 use std::io;
 use std::panic::resume_unwind;
@@ -7,7 +7,7 @@ use std::thread;
 use aws_credential_types::provider::error::CredentialsError;
 use tokio::runtime;
 
-use crate::credentials::current_runtime;
+use crate::credentials::{Caller, current_runtime};
 use crate::{Error, Login, Token, TokenCache};
 
 /// [`token`](crate::token()) for code without async.
@@ -42,12 +42,14 @@ impl TokenCache {
 
     /// On a runtime of its own: the provider may need one, and that of the calling thread stands still.
     fn renew_on_a_thread(&self, login: &Login) -> Result<Token, Error> {
-        let standing_still = current_runtime();
+        let caller = Caller::Blocking {
+            standing_still: current_runtime(),
+        };
         let renew = move || -> io::Result<Result<Token, Error>> {
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
-            Ok(runtime.block_on(self.renew(login, standing_still)))
+            Ok(runtime.block_on(self.renew(login, caller)))
         };
         let renewed = thread::scope(|scope| {
             let thread = thread::Builder::new()

@@ -19,7 +19,7 @@ use quick_cache::{DefaultHashBuilder, Equivalent, UnitWeighter};
 #[cfg(feature = "rt-tokio")]
 use tokio::{runtime::Handle, sync::Notify};
 
-use crate::credentials::{CredentialsKeeper, Kept, RuntimeId};
+use crate::credentials::{Caller, CredentialsKeeper, Kept};
 use crate::error::Chain;
 use crate::signer::LIFETIME;
 use crate::{Error, Login, Signer, Token, region, signer};
@@ -32,6 +32,9 @@ const DEFAULT_REFRESH_MARGIN: Duration = Duration::from_secs(60);
 const REFRESH_MARGIN_LIMIT: Duration = Duration::from_secs(450);
 
 const DEFAULT_CAPACITY: usize = 1024;
+
+/// Regions come from callers, and there are more names of a region's shape than regions.
+const MOST_SIGNERS: usize = 64;
 
 /// How far a token's date may lie ahead of the clock before it is signed anew: servers refuse dates in the future.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
@@ -60,7 +63,7 @@ pub struct TokenCache(Arc<Shared>);
 
 struct Shared {
     credentials: Arc<CredentialsKeeper>,
-    default_region: Arc<dyn DefaultRegion>,
+    region_source: Arc<dyn RegionSource>,
     clock: SharedTimeSource,
     refresh_margin: Duration,
     tokens: Cache<Login, Held>,
@@ -71,17 +74,18 @@ struct Shared {
     invalidated: Notify,
 }
 
-/// Where the region of a login comes from.
-pub(crate) trait DefaultRegion: fmt::Debug + Send + Sync {
+/// What knows the region of each login.
+pub(crate) trait RegionSource: fmt::Debug + Send + Sync {
     /// The login's own region, else the one to sign for where the login has none.
     fn region_of<'a>(&'a self, login: &'a Login) -> BoxFuture<'a, Result<Option<String>, Error>>;
 }
 
-/// A token and when it was signed.
+/// A token and when it is handed out.
 #[derive(Clone)]
 struct Held {
     token: Token,
-    signed_at: SystemTime,
+    usable_from: SystemTime,
+    fresh_until: SystemTime,
 }
 
 #[derive(Default)]
@@ -105,11 +109,11 @@ impl TokenCache {
     /// [`Error::NoRegion`] where neither the login nor the cache names one. Where no token is usable and no
     /// credentials live: [`Error::CredentialsFailed`], [`Error::CredentialsExpired`] or [`Error::FetchTimedOut`].
     pub async fn token(&self, login: &Login) -> Result<Token, Error> {
-        match self.fresh(login) {
-            Some(token) => Ok(token),
-            // On the heap, so that the future of a hit is small.
-            None => self.renew(login, None).boxed().await,
+        if let Some(token) = self.fresh(login) {
+            return Ok(token);
         }
+        // On the heap, so that the future of a hit is small.
+        self.renew(login, Caller::Async).boxed().await
     }
 
     /// Tells the cache that the database refused `refused`, so that the next call signs anew, with newly fetched
@@ -169,24 +173,18 @@ impl TokenCache {
         Q: Hash + Equivalent<Login> + ?Sized,
     {
         let held = self.0.tokens.get(login)?;
-        held.serves_for(self.0.refresh_margin, self.0.clock.now())
-            .then_some(held.token)
+        held.is_fresh(self.0.clock.now()).then_some(held.token)
     }
 
-    /// `standing_still` is the runtime that the caller keeps from running meanwhile.
-    pub(crate) async fn renew(
-        &self,
-        login: &Login,
-        standing_still: Option<RuntimeId>,
-    ) -> Result<Token, Error> {
-        let region = self.0.default_region.region_of(login).await?;
+    pub(crate) async fn renew(&self, login: &Login, caller: Caller) -> Result<Token, Error> {
+        let region = self.0.region_source.region_of(login).await?;
         let region = region.ok_or_else(|| Error::NoRegion {
             host: login.host().to_owned(),
         })?;
         loop {
             let refusals = self.signing().refusals;
             let in_hand = usable(self.0.tokens.peek(login), self.0.clock.now());
-            let outcome = match self.0.credentials.renew(in_hand.is_some(), standing_still) {
+            let outcome = match self.0.credentials.renew(in_hand.is_some(), caller) {
                 None => None,
                 Some(under_way) if under_way.is_waited_for => {
                     let settles_refusal = under_way.settles_refusal;
@@ -250,7 +248,8 @@ impl TokenCache {
         let token = signer.sign(login, now)?;
         let held = Held {
             token: token.clone(),
-            signed_at: now,
+            usable_from: now - CLOCK_TOLERANCE,
+            fresh_until: token.expires_at() - self.0.refresh_margin,
         };
         let signing = self.signing();
         // A token that was begun before a refusal may be of the refused credentials.
@@ -268,6 +267,9 @@ impl TokenCache {
             }
             _ => {
                 let signer = Arc::new(Signer::new(&kept.credentials, region, now)?);
+                if signing.signers.len() >= MOST_SIGNERS {
+                    signing.signers.clear();
+                }
                 // Those of former credentials would keep their secrets in memory.
                 signing.signers.retain(|_, (fetch, _)| *fetch == kept.fetch);
                 signing
@@ -288,22 +290,16 @@ impl TokenCache {
 }
 
 fn usable(held: Option<Held>, now: SystemTime) -> Option<Held> {
-    held.filter(|held| held.serves_for(Duration::ZERO, now))
+    held.filter(|held| held.is_usable(now))
 }
 
 impl Held {
-    /// Whether the database takes it now, and for longer than `time` from now on.
-    fn serves_for(&self, time: Duration, now: SystemTime) -> bool {
-        let is_dated_right = self
-            .signed_at
-            .duration_since(now)
-            .map_or(true, |ahead| ahead <= CLOCK_TOLERANCE);
-        is_dated_right
-            && self
-                .token
-                .expires_at()
-                .duration_since(now)
-                .is_ok_and(|left| left > time)
+    fn is_fresh(&self, now: SystemTime) -> bool {
+        self.usable_from <= now && now < self.fresh_until
+    }
+
+    fn is_usable(&self, now: SystemTime) -> bool {
+        self.usable_from <= now && now < self.token.expires_at()
     }
 }
 
@@ -365,7 +361,8 @@ impl TokenCacheBuilder {
         }
     }
 
-    /// The clock to judge by: the system's unless set here. It must be the wall clock, since the servers judge by it.
+    /// The clock to judge by: the system's unless set here. It must be the wall clock, since the servers judge by it,
+    /// and it must not call the cache.
     pub fn time_source(self, clock: impl TimeSource + 'static) -> Self {
         TokenCacheBuilder {
             clock: SharedTimeSource::new(clock),
@@ -373,8 +370,11 @@ impl TokenCacheBuilder {
         }
     }
 
-    /// What waits: tokio's timer unless set here, with the feature `rt-tokio`; else nothing does, and a provider that
-    /// never answers is waited for as long as no other caller comes.
+    /// What gives up a fetch that takes too long, and what `keep_fresh` sleeps with.
+    ///
+    /// With the feature `rt-tokio` it is tokio's timer unless set here, which needs a tokio runtime with its timers
+    /// on. Where there is none, a caller waits for as long as the provider takes, though a call after 30 s starts
+    /// another fetch.
     pub fn sleep_impl(self, sleep: impl AsyncSleep + 'static) -> Self {
         TokenCacheBuilder {
             sleep: Some(SharedAsyncSleep::new(sleep)),
@@ -423,7 +423,7 @@ impl TokenCacheBuilder {
     pub(crate) fn assemble(
         self,
         provider: SharedCredentialsProvider,
-        default_region: Arc<dyn DefaultRegion>,
+        region_source: Arc<dyn RegionSource>,
     ) -> TokenCache {
         TokenCache(Arc::new(Shared {
             #[cfg(feature = "rt-tokio")]
@@ -437,7 +437,7 @@ impl TokenCacheBuilder {
                 LIFETIME + self.refresh_margin,
                 self.provider_runs_on_its_own,
             ),
-            default_region,
+            region_source,
             clock: self.clock,
             refresh_margin: self.refresh_margin,
             tokens: bounded(self.capacity),
@@ -482,7 +482,7 @@ fn default_sleep() -> Option<SharedAsyncSleep> {
 #[derive(Debug)]
 struct GivenRegion(Option<String>);
 
-impl DefaultRegion for GivenRegion {
+impl RegionSource for GivenRegion {
     fn region_of<'a>(&'a self, login: &'a Login) -> BoxFuture<'a, Result<Option<String>, Error>> {
         let region = login.region().or(self.0.as_deref()).map(str::to_owned);
         std::future::ready(Ok(region)).boxed()

@@ -45,7 +45,7 @@ struct State {
     fetch: Option<Fetch>,
     fetches_started: u64,
     last_failed_at: Option<SystemTime>,
-    /// The database refused a token of the kept credentials, and no fetch begun since has succeeded.
+    /// The database refused a token of the credentials kept then, and no fetch begun since has succeeded.
     refused: bool,
     last_started_for_refusal: Option<SystemTime>,
 }
@@ -57,7 +57,6 @@ pub(crate) struct Kept {
     /// The number of the fetch: other credentials have another.
     pub(crate) fetch: u64,
     started_at: SystemTime,
-    fetched_at: SystemTime,
 }
 
 #[derive(Clone)]
@@ -65,7 +64,7 @@ struct Fetch {
     number: u64,
     started_at: SystemTime,
     begun_before_refusal: bool,
-    /// The runtime that must run for the fetch to get on.
+    /// The runtime that it began on, which has to run for it to get on.
     runtime: Option<RuntimeId>,
     outcome: Outcome,
 }
@@ -88,12 +87,34 @@ pub(crate) fn current_runtime() -> Option<RuntimeId> {
     None
 }
 
+/// How a caller polls a fetch that is under way.
+#[derive(Clone, Copy)]
+pub(crate) enum Caller {
+    Async,
+    /// On a runtime made for this one call. `standing_still` is the one that the calling thread keeps from running.
+    #[cfg(feature = "blocking")]
+    Blocking {
+        standing_still: Option<RuntimeId>,
+    },
+}
+
+impl Caller {
+    fn standing_still(self) -> Option<RuntimeId> {
+        match self {
+            Caller::Async => None,
+            #[cfg(feature = "blocking")]
+            Caller::Blocking { standing_still } => standing_still,
+        }
+    }
+}
+
 /// The credentials that a fetch brought, for each of those who wait for it.
 type Outcome = Shared<BoxFuture<'static, Result<Kept, Error>>>;
 
 /// A fetch that is under way, as one caller sees it.
 pub(crate) struct UnderWay {
     outcome: Outcome,
+    caller: Caller,
     number: u64,
     /// How long until it is given up.
     left: Duration,
@@ -106,7 +127,12 @@ pub(crate) struct UnderWay {
 impl UnderWay {
     /// Moves the fetch on, also where nobody else would; its outcome if it is done.
     pub(crate) fn poll_once(self) -> Option<Result<Kept, Error>> {
-        self.outcome.now_or_never()
+        match self.caller {
+            Caller::Async => self.outcome.now_or_never(),
+            // What it would begin next would end with the runtime of this call.
+            #[cfg(feature = "blocking")]
+            Caller::Blocking { .. } => None,
+        }
     }
 }
 
@@ -135,12 +161,12 @@ impl CredentialsKeeper {
         self.state().live(now).cloned()
     }
 
-    /// The fetch that is under way, started now if one is due. There always is one where the caller has no token to make
-    /// do with and no credentials live; it is not one that needs a runtime that is `standing_still`.
+    /// The fetch that is under way, started now if one is due. There always is one where the caller has no token to
+    /// make do with and no credentials live; it is not one that needs a runtime that the caller keeps from running.
     pub(crate) fn renew(
         self: &Arc<Self>,
         has_usable_token: bool,
-        standing_still: Option<RuntimeId>,
+        caller: Caller,
     ) -> Option<UnderWay> {
         // Dropped after the lock is: it is the provider's code that runs then.
         let _given_up;
@@ -150,6 +176,7 @@ impl CredentialsKeeper {
         // Refused credentials sign only what is refused again, so they serve only while none can be fetched.
         let can_make_do = has_usable_token || (is_live && !state.refused);
         _given_up = state.fetch.take_if(|fetch| {
+            let standing_still = caller.standing_still();
             let is_stuck = standing_still.is_some() && fetch.runtime == standing_still;
             has_passed(FETCH_LIMIT, fetch.started_at, now) || (is_stuck && !can_make_do)
         });
@@ -161,6 +188,7 @@ impl CredentialsKeeper {
         let age = now.duration_since(fetch.started_at).unwrap_or_default();
         Some(UnderWay {
             outcome: fetch.outcome,
+            caller,
             number: fetch.number,
             left: FETCH_LIMIT.saturating_sub(age),
             is_waited_for,
@@ -224,7 +252,7 @@ impl CredentialsKeeper {
             }
             // They may have been rotated: it takes a look to know.
             None => now
-                .duration_since(kept.fetched_at)
+                .duration_since(kept.started_at)
                 .map_or(true, |age| age > LIFETIME),
         }
     }
@@ -238,30 +266,37 @@ impl CredentialsKeeper {
         let provider = self.provider.clone();
         // The state owns the fetch, so the fetch must not own the state.
         let keeper = Arc::downgrade(self);
-        let outcome = async move {
-            tracing::debug!("fetching AWS credentials");
-            let answer = AssertUnwindSafe(async { provider.provide_credentials().await })
-                .catch_unwind()
-                .await
-                .unwrap_or_else(|_| {
-                    Err(CredentialsError::unhandled(
-                        "the credentials provider panicked",
-                    ))
-                });
-            match &answer {
-                Ok(credentials) => {
-                    tracing::debug!(expiry = ?credentials.expiry(), "fetched AWS credentials")
+        let fetched = {
+            let keeper = keeper.clone();
+            async move {
+                tracing::debug!("fetching AWS credentials");
+                let answer = provider.provide_credentials().await;
+                match &answer {
+                    Ok(credentials) => {
+                        tracing::debug!(expiry = ?credentials.expiry(), "fetched AWS credentials")
+                    }
+                    Err(error) => {
+                        tracing::debug!(error = %Chain(error), "fetching AWS credentials failed")
+                    }
                 }
-                Err(error) => {
-                    tracing::debug!(error = %Chain(error), "fetching AWS credentials failed")
+                match keeper.upgrade() {
+                    Some(keeper) => keeper.file(number, now, answer),
+                    // Whoever could still wait for it would hold the keeper too.
+                    None => Err(Error::FetchTimedOut { after: FETCH_LIMIT }),
                 }
-            }
-            match keeper.upgrade() {
-                Some(keeper) => keeper.file(number, now, answer),
-                // Whoever could still wait for it would hold the keeper too.
-                None => Err(Error::FetchTimedOut { after: FETCH_LIMIT }),
             }
         };
+        // A `Shared` whose future has panicked panics ever after.
+        let outcome = AssertUnwindSafe(fetched)
+            .catch_unwind()
+            .map(move |outcome| {
+                outcome.unwrap_or_else(|_| {
+                    if let Some(keeper) = keeper.upgrade() {
+                        keeper.give_up(number);
+                    }
+                    Err(CredentialsError::unhandled("the credentials provider panicked").into())
+                })
+            });
         let fetch = Fetch {
             number,
             started_at: now,
@@ -284,13 +319,12 @@ impl CredentialsKeeper {
         let mut state = self.state();
         let now = self.clock.now();
         let answer = answer
-            .map_err(Error::from)
+            .map_err(error_of)
             .and_then(|credentials| refuse_expired(credentials, now));
         let kept = answer.map(|credentials| Kept {
             credentials: Arc::new(credentials),
             fetch: number,
             started_at,
-            fetched_at: now,
         });
         match (state.fetch.take_if(|fetch| fetch.number == number), &kept) {
             (Some(fetch), Ok(kept)) => {
@@ -318,7 +352,7 @@ impl CredentialsKeeper {
 
     /// The clock is read under the lock, or a start by another thread could seem to lie in the future.
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it holds the lock, and no change is left half done.
+        // Only the clock can panic while it is held, and no change is left half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -328,6 +362,20 @@ impl State {
         self.kept
             .as_ref()
             .filter(|kept| kept.credentials.expiry().is_none_or(|expiry| expiry > now))
+    }
+}
+
+/// A provider that gives a fetch up itself, after as long as it is waited for, is told of in the same words.
+fn error_of(error: CredentialsError) -> Error {
+    match &error {
+        CredentialsError::ProviderTimedOut(details)
+            if details.timeout_duration() >= FETCH_LIMIT =>
+        {
+            Error::FetchTimedOut {
+                after: details.timeout_duration(),
+            }
+        }
+        _ => error.into(),
     }
 }
 

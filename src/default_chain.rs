@@ -6,20 +6,22 @@ use std::time::{Duration, SystemTime};
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
-use aws_config::meta::region::RegionProviderChain;
+use aws_config::imds::region::ImdsRegionProvider;
+use aws_config::meta::region::{ProvideRegion, RegionProviderChain};
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
+use aws_smithy_async::rt::sleep::{AsyncSleep, Sleep};
 use aws_smithy_async::time::StaticTimeSource;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::runtime::{self, Handle};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use crate::cache::DefaultRegion;
+use crate::cache::RegionSource;
 use crate::credentials::FETCH_LIMIT;
 use crate::login::LoginParts;
 use crate::{Error, Login, Token, TokenCache, TokenCacheBuilder, region};
@@ -56,6 +58,7 @@ pub fn shared_cache() -> &'static TokenCache {
             SharedCredentialsProvider::from(chain.clone() as Arc<dyn ProvideCredentials>);
         TokenCacheBuilder::new(None)
             .provider_runs_on_its_own()
+            .sleep_impl(chain.clone())
             .assemble(provider, chain)
     })
 }
@@ -80,8 +83,8 @@ impl From<&SdkConfig> for TokenCacheBuilder {
     }
 }
 
-/// The SDK's default chain, on a thread of its own: a future of the SDK that is polled by another runtime than the one
-/// it began on panics or hangs, and callers come and go with theirs.
+/// The SDK's default chain, on a thread of its own: a future of the SDK that is polled by another runtime than the
+/// one it began on panics or hangs, and callers come and go with theirs.
 #[derive(Debug, Default)]
 struct DefaultChain {
     runtime: Mutex<Option<Handle>>,
@@ -95,7 +98,7 @@ struct DefaultChain {
 /// Shared, so that all who wait for the default region cost one search.
 type Search = Shared<BoxFuture<'static, Result<Option<Region>, Error>>>;
 
-impl DefaultRegion for DefaultChain {
+impl RegionSource for DefaultChain {
     fn region_of<'a>(&'a self, login: &'a Login) -> BoxFuture<'a, Result<Option<String>, Error>> {
         async {
             if let Some(region) = login.region() {
@@ -169,6 +172,19 @@ impl ProvideCredentials for DefaultChain {
     }
 }
 
+/// On the thread too, so that whoever waits needs no timer of their own.
+impl AsyncSleep for DefaultChain {
+    fn sleep(&self, duration: Duration) -> Sleep {
+        let runtime = self.runtime();
+        Sleep::new(async move {
+            match runtime {
+                Ok(runtime) => drop(runtime.spawn(async move { sleep(duration).await }).await),
+                Err(_) => pending().await,
+            }
+        })
+    }
+}
+
 /// Starts a thread that runs a runtime for as long as the process lives.
 fn start_thread() -> io::Result<Handle> {
     let (report, started) = mpsc::sync_channel(1);
@@ -188,9 +204,20 @@ fn start_thread() -> io::Result<Handle> {
     started.recv().map_err(io::Error::other)?
 }
 
-/// The region of the environment, else of the profile, else of the instance.
+/// The region of the environment, else of the profile.
+async fn configured_region() -> RegionProviderChain {
+    let in_environment = EnvironmentVariableRegionProvider::new().region().await;
+    // A variable that is set to nothing, as container set-ups do, names nothing.
+    let in_environment = in_environment.filter(|region| !region.as_ref().is_empty());
+    RegionProviderChain::first_try(in_environment).or_else(ProfileFileRegionProvider::new())
+}
+
+/// The configured region, else that of the instance.
 async fn find_default_region() -> Result<Option<Region>, Error> {
-    let region = RegionProviderChain::default_provider().region().await;
+    let region = configured_region()
+        .await
+        .or_else(ImdsRegionProvider::builder().build());
+    let region = region.region().await;
     if let Some(region) = &region {
         region::validate(region.as_ref())?;
     }
@@ -200,9 +227,7 @@ async fn find_default_region() -> Result<Option<Region>, Error> {
 /// Credentials of a chain that is built for this fetch alone: the SDK's profile provider never reads its file again,
 /// and its IMDS provider answers a failure with the credentials that it handed out last.
 async fn fetch(region: Option<Region>) -> provider::Result {
-    let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
-        .or_else(ProfileFileRegionProvider::new())
-        .or_else(region);
+    let region = configured_region().await.or_else(region);
     let config = aws_config::defaults(BehaviorVersion::latest())
         .region(region)
         .load()
@@ -227,7 +252,7 @@ fn may_be_stretched(credentials: &Credentials, now: SystemTime) -> bool {
         .expiry()
         .and_then(|expiry| expiry.duration_since(now).ok())
         .is_some_and(|left| left <= IMDS_STRETCH);
-    // Which provider they come from is in nothing but their `Debug`.
+    // Which provider they come from is in nothing public but their `Debug`.
     expires_soon && format!("{credentials:?}").contains("IMDSv2")
 }
 

@@ -58,7 +58,7 @@ pub enum Error {
 
     /// Nothing names a region, and none is ever guessed.
     #[error(
-        "no region for {host}: its name holds none and none is configured; give it with `Login::with_region`, AWS_REGION or the profile's `region`"
+        "no region for {host}: its name holds none and none is configured; give `Login::with_region`, `TokenCacheBuilder::region` or, for `rds_iam::token`, AWS_REGION or the profile's `region`"
     )]
     NoRegion {
         /// The host of the login that was asked for.

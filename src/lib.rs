@@ -91,8 +91,11 @@ mod token;
 #[cfg(feature = "aws-config")]
 pub use aws_config::SdkConfig;
 pub use aws_credential_types::Credentials;
+#[doc(no_inline)]
+pub use aws_credential_types::provider;
+pub use aws_credential_types::provider::error::CredentialsError;
 pub use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-pub use aws_smithy_async::rt::sleep::AsyncSleep;
+pub use aws_smithy_async::rt::sleep::{AsyncSleep, Sleep};
 pub use aws_smithy_async::time::TimeSource;
 pub use cache::{TokenCache, TokenCacheBuilder};
 #[cfg(feature = "aws-config")]

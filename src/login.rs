@@ -43,7 +43,7 @@ pub(crate) fn percent_encode_secret(text: &str) -> Zeroizing<Box<str>> {
 /// assert_eq!(login.region(), Some("eu-central-1"));
 /// # Ok::<(), rds_iam::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Login {
     host: String,
     port: u16,
@@ -53,7 +53,8 @@ pub struct Login {
     other_region: Option<String>,
     /// `host:port`
     authority: String,
-    encoded_user: String,
+    /// What each token begins with: `host:port/?Action=connect&DBUser=USER`
+    token_start: String,
 }
 
 impl Login {
@@ -77,10 +78,13 @@ impl Login {
             host_region: region::in_host(&host).map(str::to_owned),
             other_region: None,
             authority: format!("{host}:{port}"),
+            token_start: format!(
+                "{host}:{port}/?Action=connect&DBUser={}",
+                percent_encode(user)
+            ),
             host,
             port,
             user: user.to_owned(),
-            encoded_user: percent_encode(user).to_string(),
         })
     }
 
@@ -167,11 +171,23 @@ impl Login {
         &self.authority
     }
 
-    /// The user as it is signed and sent.
-    pub(crate) fn encoded_user(&self) -> &str {
-        &self.encoded_user
+    /// `host:port/?Action=connect&DBUser=USER`, as it is signed and sent.
+    pub(crate) fn token_start(&self) -> &str {
+        &self.token_start
     }
 }
+
+/// Of what a login is made from; all else follows from it.
+impl PartialEq for Login {
+    fn eq(&self, other: &Login) -> bool {
+        self.host == other.host
+            && self.port == other.port
+            && self.user == other.user
+            && self.other_region == other.other_region
+    }
+}
+
+impl Eq for Login {}
 
 impl Hash for Login {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -244,10 +260,14 @@ fn normalize_host(given: &str) -> Result<String, Error> {
     Ok(name.to_ascii_lowercase())
 }
 
-/// A host that somebody took a whole URL for may hold a password before an `@` and a token after a `?`.
+/// Of a host that somebody took a whole URL for, what is neither a password before an `@` nor a token after a `?`.
 fn without_secrets(host: &str) -> &str {
-    let after_user = host.rsplit_once('@').map_or(host, |(_, rest)| rest);
-    after_user.split(['?', '#']).next().unwrap_or_default()
+    let (user, rest) = host.rsplit_once('@').unwrap_or(("", host));
+    if user.contains(['?', '#']) {
+        // The `@` may be part of a secret.
+        return "…";
+    }
+    rest.split(['?', '#']).next().unwrap_or_default()
 }
 
 fn validate_user(user: &str) -> Result<(), Error> {

@@ -19,9 +19,11 @@ const SERVICE: &str = "rds-db";
 /// authentication*](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html)).
 pub(crate) const LIFETIME: Duration = Duration::from_secs(900);
 
-// The token between its values, its parameters in the sorted order that SigV4 signs them in.
+/// Between the authority and the query.
 const PATH: &str = "/?";
-const USER: &str = "Action=connect&DBUser=";
+
+// The token between its values, its parameters in the sorted order that SigV4 signs them in. A login holds what comes
+// before.
 const CREDENTIAL: &str = "&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=";
 const DATE: &str = "&X-Amz-Date=";
 const EXPIRES: &str = "&X-Amz-Expires=900";
@@ -61,7 +63,8 @@ const SIGNED_HEADERS_AND_PAYLOAD: &str =
 pub struct Signer {
     credentials: Credentials,
     region: String,
-    encoded_session_token: Option<Zeroizing<Box<str>>>,
+    /// The token from after its date to before its signature.
+    after_date: Zeroizing<Box<str>>,
     scope: Scope,
 }
 
@@ -73,15 +76,21 @@ impl Signer {
     /// [`Error::InvalidRegion`]; [`Error::ClockOutOfRange`] for a `now` before 1970 or after 9999.
     pub fn new(credentials: &Credentials, region: &str, now: SystemTime) -> Result<Signer, Error> {
         region::validate(region)?;
-        let encoded_session_token = credentials
+        let session_token = credentials
             .session_token()
-            .filter(|token| !token.is_empty())
-            .map(percent_encode_secret);
+            .filter(|token| !token.is_empty());
+        let session_token = session_token.map(percent_encode_secret);
+        let after_date = match &session_token {
+            Some(session_token) => {
+                join(&[EXPIRES, SECURITY_TOKEN, session_token, SIGNED_HEADERS], 0)
+            }
+            None => join(&[EXPIRES, SIGNED_HEADERS], 0),
+        };
         Ok(Signer {
             scope: Scope::new(credentials, region, UnixTime::of(now)?),
             credentials: credentials.clone(),
             region: region.to_owned(),
-            encoded_session_token,
+            after_date: Zeroizing::new(after_date.into_boxed_str()),
         })
     }
 
@@ -95,15 +104,19 @@ impl Signer {
     /// [`Error::CredentialsExpired`] where the credentials' expiry is not after `now`; [`Error::ClockOutOfRange`] for
     /// a `now` before 1970 or after 9999.
     pub fn sign(&self, login: &Login, now: SystemTime) -> Result<Token, Error> {
-        let expires_at = self.expires_at(now)?;
         let signed_at = UnixTime::of(now)?;
+        let expires_at = self.expiry_of_token(signed_at, now)?;
         Ok(Token::new(self.signed_text(login, signed_at), expires_at))
     }
 
     /// When a token that is signed now will expire.
     pub(crate) fn expires_at(&self, now: SystemTime) -> Result<SystemTime, Error> {
+        self.expiry_of_token(UnixTime::of(now)?, now)
+    }
+
+    fn expiry_of_token(&self, signed_at: UnixTime, now: SystemTime) -> Result<SystemTime, Error> {
         // The server counts from the date in the token, which is a whole second.
-        let lifetime_ends = UnixTime::of(now)?.whole_second() + LIFETIME;
+        let lifetime_ends = signed_at.whole_second() + LIFETIME;
         match self.credentials.expiry() {
             Some(expired_at) if expired_at <= now => Err(Error::CredentialsExpired { expired_at }),
             Some(expiry) => Ok(expiry.min(lifetime_ends)),
@@ -119,27 +132,15 @@ impl Signer {
     fn signed_text(&self, login: &Login, signed_at: UnixTime) -> Box<str> {
         let scope = self.scope_on(signed_at);
         let amz_date = scope.amz_date(signed_at);
-        let session_token = self.encoded_session_token.as_deref().map(|token| &**token);
-        let unsigned = [
-            login.authority(),
-            PATH,
-            USER,
-            login.encoded_user(),
-            CREDENTIAL,
-            &scope.encoded_credential,
-            DATE,
-            ascii(&amz_date),
-            EXPIRES,
-            session_token.map_or("", |_| SECURITY_TOKEN),
-            session_token.unwrap_or_default(),
-            SIGNED_HEADERS,
-        ];
-        let len = unsigned.iter().map(|part| part.len()).sum::<usize>() + SIGNATURE.len() + HEX_LEN;
-        // Of its full length at once: a buffer that grew would leave secret bytes behind, unwiped.
-        let mut text = String::with_capacity(len);
-        for part in unsigned {
-            text.push_str(part);
-        }
+        let mut text = join(
+            &[
+                login.token_start(),
+                &scope.credential,
+                ascii(&amz_date),
+                &self.after_date,
+            ],
+            SIGNATURE.len() + HEX_LEN,
+        );
         let (_, query) = text.split_at(login.authority().len() + PATH.len());
         let request_hash = canonical_request_hash(login.authority(), query);
         let signature = Zeroizing::new(scope.signature(&amz_date, &request_hash));
@@ -179,8 +180,8 @@ struct Scope {
     /// The lines of the string to sign between its date and its hash, in their line feeds:
     /// `YYYYMMDD/REGION/rds-db/aws4_request`
     credential_scope_line: String,
-    /// The access key id and the credential scope, encoded.
-    encoded_credential: String,
+    /// The token from after its user to before its date.
+    credential: String,
 }
 
 impl Scope {
@@ -199,7 +200,7 @@ impl Scope {
             date,
             key: hmac_state(key.as_ref()),
             credential_scope_line: format!("\n{credential_scope}\n"),
-            encoded_credential: percent_encode(&credential).to_string(),
+            credential: format!("{CREDENTIAL}{}{DATE}", percent_encode(&credential)),
         }
     }
 
@@ -263,6 +264,17 @@ fn two_digits(number: u64) -> [u8; 2] {
     [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
 }
 
+/// The parts in one buffer of that length at once, with room for so many bytes more: one that grew would leave secret
+/// bytes behind, unwiped.
+fn join(parts: &[&str], room: usize) -> String {
+    let len = parts.iter().map(|part| part.len()).sum::<usize>();
+    let mut joined = String::with_capacity(len + room);
+    for part in parts {
+        joined.push_str(part);
+    }
+    joined
+}
+
 /// Whether `credentials` signed `token`.
 pub(crate) fn has_signed(credentials: &Credentials, token: &Token) -> bool {
     let credential = format!(
@@ -296,8 +308,9 @@ fn hex(bytes: [u8; 32]) -> Hex {
     const LETTERS_AFTER_DIGITS: u8 = b'a' - b'9' - 1;
     let digit = |nibble: u8| b'0' + nibble + u8::from(nibble > 9) * LETTERS_AFTER_DIGITS;
     let mut hex = [0; HEX_LEN];
-    for (pair, byte) in hex.chunks_exact_mut(2).zip(bytes) {
-        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
+    let (pairs, _) = hex.as_chunks_mut();
+    for (pair, byte) in pairs.iter_mut().zip(bytes) {
+        *pair = [digit(byte >> 4), digit(byte & 0xf)];
     }
     hex
 }

@@ -1,6 +1,5 @@
 //! Tokens for code without async: `TokenCache::blocking_token`, called where no runtime runs and where one does, and
 //! `blocking::token`.
-#![cfg(all(feature = "blocking", feature = "aws-config"))]
 
 mod aws;
 

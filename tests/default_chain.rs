@@ -1,7 +1,6 @@
 //! The process-wide cache behind `rds_iam::token`: the AWS SDK's default chain on a thread of its own, for whoever asks.
 //!
 //! There is one of it in a process, and it reads the process's environment: each test has a process of its own.
-#![cfg(feature = "aws-config")]
 
 mod aws;
 
@@ -215,6 +214,16 @@ fn the_environment_names_the_region_and_wins_over_the_profile() {
         let token = on_tokio(token(CNAME));
         assert_signed(&token, "key-of-the-environment/us-east-2");
         assert_eq!(imds.request_lines(), no_request());
+    });
+}
+
+#[test]
+fn a_region_variable_that_is_set_to_nothing_names_none() {
+    let environment = [ENVIRONMENT_KEYS.as_slice(), &[("AWS_REGION", "")]].concat();
+    alone(&environment, |home| {
+        home.configure("region = ca-central-1");
+        let token = on_tokio(token(CNAME));
+        assert_signed(&token, "key-of-the-environment/ca-central-1");
     });
 }
 

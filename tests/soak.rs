@@ -278,8 +278,8 @@ impl Fetches {
                 now.has_passed(5 * SECOND, at),
                 &mut self.figures.after_a_failure,
             ),
-            Some(End::Credentials { at, until: None }) => (
-                now.has_passed(900 * SECOND, at),
+            Some(End::Credentials { until: None, .. }) => (
+                now.has_passed(900 * SECOND, last.began),
                 &mut self.figures.short_lived_or_old,
             ),
             Some(End::Credentials { .. }) => (

@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
+use percent_encoding::percent_decode_str;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use url::Url;
@@ -35,16 +36,8 @@ impl Args {
                 .map_err(|arg| anyhow!("{arg:?} is not UTF-8"))?;
             match &*arg {
                 "--ca" => ca = Some(args.next().context(usage)?.into()),
-                "--dial" => {
-                    dial = Some(
-                        args.next()
-                            .context(usage)?
-                            .into_string()
-                            .ok()
-                            .context(usage)?,
-                    )
-                }
-                _ if url.is_none() => url = Some(arg),
+                "--dial" => dial = args.next().context(usage)?.into_string().ok(),
+                _ if url.is_none() && !arg.starts_with('-') => url = Some(arg),
                 _ => bail!(usage),
             }
         }
@@ -60,16 +53,22 @@ impl Args {
 
     /// The certificates in `--ca FILE`, else those that the platform trusts.
     pub fn roots(&self) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-        match &self.ca {
+        let roots = match &self.ca {
             Some(file) => CertificateDer::pem_file_iter(file)
                 .and_then(Iterator::collect)
-                .with_context(|| format!("no certificates from {file:?}")),
-            None => Ok(rustls_native_certs::load_native_certs().certs),
-        }
+                .with_context(|| format!("no certificates from {file:?}"))?,
+            None => rustls_native_certs::load_native_certs().certs,
+        };
+        ensure!(!roots.is_empty(), "no certificate to trust: give --ca FILE");
+        Ok(roots)
     }
 
     /// The database that the URL names.
-    pub fn database(&self) -> &str {
-        self.url.path().trim_start_matches('/')
+    pub fn database(&self) -> anyhow::Result<String> {
+        let path = self.url.path();
+        let name = percent_decode_str(path.strip_prefix('/').unwrap_or(path)).decode_utf8();
+        Ok(name
+            .context("the database's name is not UTF-8")?
+            .into_owned())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
+use aws_credential_types::provider::error::CredentialsError;
 use rds_iam::{Credentials, Error};
 
 use crate::stage::*;
@@ -69,6 +70,18 @@ fn a_fetch_in_the_future_holds_none_back() {
     stage.at(s(99));
     stage.waiting_call(&joe());
     assert_eq!(stage.provider.calls(), 2);
+}
+
+#[test]
+fn a_failure_before_the_last_success_holds_none_back() {
+    let stage = Stage::new();
+    stage.provider.answer(1, failure());
+    stage.error(&jane());
+    stage.provider.answer(2, keys("old"));
+    let token = stage.token(&jane());
+    stage.cache.invalidate(&jane(), &token);
+    stage.waiting_call(&jane());
+    assert_eq!(stage.provider.calls(), 3);
 }
 
 #[test]
@@ -145,6 +158,20 @@ fn an_expiry_at_the_end_of_time_is_no_panic() {
         stage.provider.answer(1, credentials);
         let mut call = stage.call(&jane());
         assert_eq!(call.poll().unwrap().is_ok(), lives);
+    }
+}
+
+#[test]
+fn a_provider_that_gives_a_fetch_up_itself_is_told_of_in_the_same_words() {
+    for (timeout, is_as_long) in [(s(30) - NANO, false), (s(30), true), (s(31), true)] {
+        let stage = Stage::new();
+        let error = CredentialsError::provider_timed_out(timeout);
+        stage.provider.answer(1, error);
+        match stage.error(&jane()) {
+            Error::FetchTimedOut { after } if is_as_long => assert_eq!(after, timeout),
+            Error::CredentialsFailed { .. } if !is_as_long => {}
+            error => panic!("{timeout:?}: {error}"),
+        }
     }
 }
 

@@ -80,11 +80,9 @@ fn a_caller_that_is_dropped_or_polled_once_and_never_again_holds_nobody_up() {
     for is_dropped in [false, true] {
         for other_came_before in [false, true] {
             let stage = Stage::new();
-            let mut abandoned = Some(stage.waiting_call(&jane()));
+            let abandoned = stage.waiting_call(&jane());
             let other = other_came_before.then(|| stage.waiting_call(&joe()));
-            if is_dropped {
-                abandoned = None;
-            }
+            let _kept_unpolled = (!is_dropped).then_some(abandoned);
             let mut other = other.unwrap_or_else(|| stage.waiting_call(&joe()));
             // It is the one that is woken.
             stage.provider.answer(1, keys("akid"));
@@ -92,7 +90,6 @@ fn a_caller_that_is_dropped_or_polled_once_and_never_again_holds_nobody_up() {
             assert_eq!(key(&other.token()), "akid");
             assert_eq!(key(&stage.token(&jane())), "akid");
             assert_eq!(stage.provider.calls(), 1);
-            drop(abandoned);
         }
     }
 }
@@ -311,6 +308,21 @@ fn a_waiters_sleep_gives_the_fetch_up_whatever_the_clock_says() {
 }
 
 #[test]
+fn a_late_sleep_does_not_give_a_newer_fetch_up() {
+    let stage = Stage::new();
+    let mut late = stage.waiting_call(&jane());
+    stage.at(s(30));
+    let mut newer = stage.waiting_call(&joe());
+    stage.sleeps.end(1);
+    run([&mut late]);
+    stage.waiting_call(&kim());
+    assert_eq!(stage.provider.calls(), 2);
+    stage.provider.answer(2, keys("new"));
+    run([&mut newer]);
+    assert_eq!(key(&newer.token()), "new");
+}
+
+#[test]
 fn a_usable_token_or_live_credentials_stand_in_for_a_fetch_that_was_given_up() {
     for login in [jane(), joe()] {
         let (stage, _) = Stage::with_a_usable_token(s(60));
@@ -319,6 +331,10 @@ fn a_usable_token_or_live_credentials_stand_in_for_a_fetch_that_was_given_up() {
         stage.sleeps.end_all();
         run([&mut starter]);
         assert_eq!(key(&starter.token()), "old");
+        // It is a failed fetch.
+        stage.at(s(875) - NANO);
+        stage.token(&login);
+        assert_eq!(stage.provider.calls(), 2);
         stage.at(s(875));
         stage.waiting_call(&login);
         assert_eq!(stage.provider.calls(), 3);
@@ -365,4 +381,26 @@ fn without_a_sleep_or_a_runtime_with_timers_the_clock_alone_gives_a_fetch_up() {
         provider.answer(2, keys("akid"));
         assert_eq!(key(&second.token()), "akid");
     }
+}
+
+#[cfg(feature = "rt-tokio")]
+#[test]
+fn on_a_runtime_with_timers_they_give_a_fetch_up() {
+    let with_timers = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let clock = Clock::default();
+    let cache = TokenCache::builder(Provider::default())
+        .time_source(clock.clone())
+        .build()
+        .unwrap();
+    let entered = with_timers.enter();
+    let first = cache.clone();
+    Call::new(async move { first.token(&jane()).await }).waits();
+    drop(entered);
+    // Tokio's clock is not in the test's hands. A nanosecond remains.
+    clock.set(at(s(30) - NANO));
+    let error = with_timers.block_on(cache.token(&jane())).unwrap_err();
+    assert!(matches!(error, Error::FetchTimedOut { .. }), "{error}");
 }

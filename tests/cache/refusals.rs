@@ -20,9 +20,30 @@ fn a_refused_token_is_dropped_and_the_next_call_fetches_anew() {
         run([&mut next]);
         assert_same(&next.token(), &signed(&keys("new"), &jane(), s(1)));
         assert_same(&stage.token(&jane()), &next.token());
+        // With that the refusal is settled.
+        stage.at(s(31));
         assert_eq!(key(&stage.token(&joe())), "new");
         assert_eq!(stage.provider.calls(), 2);
     }
+}
+
+#[test]
+fn nobody_is_signed_for_with_the_refused_credentials_while_that_fetch_is_under_way() {
+    let (stage, token) = Stage::after_a_fetch_of(keys("old"));
+    let joes = stage.token(&joe());
+    stage.at(s(840));
+    let janes = stage.token(&jane());
+    assert_differs(&janes, &token);
+    stage.cache.invalidate(&jane(), &janes);
+    let mut calls = [jane(), jane(), kim()].map(|login| stage.waiting_call(&login));
+    // But a token that was not refused and is still usable need not wait.
+    assert_same(&stage.token(&joe()), &joes);
+    stage.provider.answer(2, keys("new"));
+    run(&mut calls);
+    for call in &mut calls {
+        assert_eq!(key(&call.token()), "new");
+    }
+    assert_eq!(stage.provider.calls(), 2);
 }
 
 #[test]
@@ -160,6 +181,20 @@ fn should_that_fetch_fail_the_live_ones_sign() {
 }
 
 #[test]
+fn a_refusal_whose_fetch_failed_fetches_anew_after_30_s() {
+    let (stage, token) = Stage::after_a_fetch_of(keys("old"));
+    stage.cache.invalidate(&jane(), &token);
+    stage.provider.answer(2, failure());
+    stage.token(&jane());
+    stage.at(s(30) - NANO);
+    stage.token(&joe());
+    assert_eq!(stage.provider.calls(), 2);
+    stage.at(s(30));
+    stage.provider.answer(3, keys("new"));
+    assert_eq!(key(&stage.token(&kim())), "new");
+}
+
+#[test]
 fn refusals_fetch_at_most_every_30_s() {
     let (stage, token) = Stage::after_a_fetch_of(keys("old"));
     stage.at(s(1));
@@ -217,6 +252,17 @@ fn a_fetch_begun_before_the_refusal_does_not_count_even_if_it_brings_other_crede
         assert_same(&stage.token(&jane()), &next.token());
         assert_eq!(stage.provider.calls(), 3);
     }
+}
+
+#[test]
+fn a_token_that_is_refused_during_the_wait_is_not_handed_out_when_its_renewal_fails() {
+    let (stage, token) = Stage::with_a_usable_token(s(60));
+    let mut began_before = stage.waiting_call(&jane());
+    stage.cache.invalidate(&jane(), &token);
+    stage.provider.answer(2, failure());
+    run([&mut began_before]);
+    let anew = signed(&keys_until("old", s(900)), &jane(), s(840));
+    assert_same(&began_before.token(), &anew);
 }
 
 #[test]

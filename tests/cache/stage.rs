@@ -68,6 +68,26 @@ pub fn keys_until(access_key_id: &str, expiry: Duration) -> Credentials {
     )
 }
 
+/// What nothing may show.
+pub const SECRETS: [&str; 3] = [
+    "MarkerOfTheSecretKey",
+    "MarkerOfTheSessionToken",
+    "MarkerOfTheProvider",
+];
+
+/// Credentials that hold the first two of them, and expire that long after the start.
+pub fn marked_keys_until(expiry: Duration) -> Credentials {
+    let [secret_key, session_token, _] = SECRETS;
+    let session_token = Some(session_token.into());
+    Credentials::new("akid", secret_key, session_token, Some(at(expiry)), "test")
+}
+
+/// What is secret in a token besides the session token.
+pub fn signature(token: &Token) -> &str {
+    let (_, signature) = token.as_str().split_once("&X-Amz-Signature=").unwrap();
+    signature
+}
+
 /// What a `Signer` alone makes of it.
 pub fn signed(credentials: &Credentials, login: &Login, since_start: Duration) -> Token {
     let now = at(since_start);

@@ -233,6 +233,18 @@ fn a_renewal_that_would_not_live_longer_returns_the_token_in_hand() {
 }
 
 #[test]
+fn nor_does_one_take_the_place_of_the_token_that_another_call_has_brought_meanwhile() {
+    let stage = Stage::new();
+    let [mut first, mut second] = [stage.waiting_call(&jane()), stage.waiting_call(&jane())];
+    stage.provider.answer(1, keys_until("short", s(500)));
+    run([&mut first]);
+    stage.at(s(1));
+    run([&mut second]);
+    assert_same(&second.token(), &first.token());
+    assert_same(&stage.token(&jane()), &first.token());
+}
+
+#[test]
 fn credentials_of_fifty_seconds_do_not_sign_anew_at_every_call() {
     let (stage, token) = Stage::after_a_fetch_of(keys_until("old", s(50)));
     for now in 0..30 {
@@ -351,6 +363,20 @@ fn callers_without_a_usable_token_do_not_wait_for_the_pauses_of_those_with_one()
     assert_eq!(stage.provider.calls(), 3);
     stage.waiting_call(&joe());
     assert_eq!(stage.provider.calls(), 4);
+}
+
+#[test]
+fn a_usable_token_that_outlives_the_credentials_at_hand_is_renewed_as_any_other() {
+    let (stage, token) = Stage::with_a_usable_token(s(60));
+    stage.provider.answer(2, keys_until("short", s(850)));
+    assert_same(&stage.token(&jane()), &token);
+    stage.at(s(870) - NANO);
+    assert_same(&stage.token(&jane()), &token);
+    stage.at(s(870));
+    let mut starter = stage.waiting_call(&jane());
+    stage.provider.answer(3, keys("new"));
+    run([&mut starter]);
+    assert_eq!(key(&starter.token()), "new");
 }
 
 // The wall clock decides

@@ -50,7 +50,7 @@ impl Args {
         };
         Ok(Args {
             login: Login::from_url(&args.url)?,
-            database: args.database().to_owned(),
+            database: args.database()?,
             roots: args.roots()?,
             ca: args.ca,
             dial,
