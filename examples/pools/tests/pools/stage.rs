@@ -225,6 +225,8 @@ impl Stage {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let (servers, started_at) = (Servers::running(), SystemTime::now());
+        // Another test program may have left it elsewhere.
+        servers.move_clock(P::USER, 0);
         let clock = Clock::set_to(started_at);
         let source = Source(Arc::new(Mutex::new(SourceState {
             answer: Err("nothing to hand out yet"),
