@@ -11,7 +11,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::thread::{self, Thread, ThreadId};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws::{Behaviour, Home, Keys, Request, StandIn, alone, parameter};
@@ -495,12 +495,13 @@ fn sts_is_asked_in_the_region_of_the_first_host_that_names_one_where_nothing_els
         let sts = assumed_role(home);
         on_tokio(async {
             token(HOST).await;
-            let refused = token(OTHER_HOST).await;
-            shared_cache().invalidate(&login(OTHER_HOST), &refused);
-            assert_signed(&token(OTHER_HOST).await, "key-of-the-role/us-east-1");
+            token(OTHER_HOST).await;
+            assert_eq!(imds.request_lines(), no_request());
+            let refused = token(CNAME).await;
+            shared_cache().invalidate(&login(CNAME), &refused);
+            assert_signed(&token(CNAME).await, "key-of-the-role/ap-south-2");
         });
         assert_eq!(signing_regions(&sts), ["eu-west-1", "eu-west-1"]);
-        assert_eq!(imds.request_lines(), no_request());
     });
 }
 
@@ -584,6 +585,27 @@ fn a_thread_that_cannot_be_set_up_is_an_error_and_the_next_call_tries_anew() {
 }
 
 // Whoever asks.
+
+#[test]
+fn the_sdk_runs_on_one_thread_whoever_asks() {
+    static THREADS: Mutex<Vec<ThreadId>> = Mutex::new(Vec::new());
+    let threads = || THREADS.lock().expect("a listener that does not panic");
+    alone(&ENVIRONMENT_KEYS, |home| {
+        listen(move |event| {
+            if event.metadata().target().starts_with("aws_config") {
+                threads().push(thread::current().id());
+            }
+        });
+        home.configure("region = ca-central-1");
+        let refused = on_tokio(token(CNAME));
+        shared_cache().invalidate(&login(CNAME), &refused);
+        on_no_runtime(token(CNAME));
+        let mut threads = threads();
+        threads.dedup();
+        assert_eq!(threads.len(), 1);
+        assert_ne!(threads[0], thread::current().id());
+    });
+}
 
 #[test]
 fn one_runtime_after_another_may_ask() {

@@ -422,7 +422,7 @@ struct Known {
     token: Option<(Token, Reading)>,
     /// Whether the cache has handed it out twice, and so holds it.
     is_held: bool,
-    refused: Option<Token>,
+    refused: Option<(Token, Reading)>,
     refusals: u64,
 }
 
@@ -548,10 +548,13 @@ impl Soak {
                     "{login} got a token of the future from {before:?} on"
                 ));
             }
-            let is_refused = |refused: &Token| refused.as_str() == token.as_str();
-            // One that is signed anew in the same second is the same.
-            if known.refused.as_ref().is_some_and(is_refused) && signed_at + SECOND <= before.millis
-            {
+            // One that is signed anew in the second in which it was refused is the same.
+            let is_refused = |(refused, at): &(Token, Reading)| {
+                refused.as_str() == token.as_str()
+                    && at.age == before.age
+                    && at.millis >= signed_at + SECOND
+            };
+            if known.refused.as_ref().is_some_and(is_refused) {
                 self.violation(format!("{login} got a refused token from {before:?} on"));
             }
         }
@@ -600,8 +603,9 @@ impl Soak {
         noted.refusals += 1;
         drop(noted);
         self.provider.lock().refusals += 1;
+        let at = self.clock.read();
         self.cache.invalidate(login, &refused);
-        known.lock().unwrap().refused = Some(refused);
+        known.lock().unwrap().refused = Some((refused, at));
     }
 
     fn violation(&self, what: String) {

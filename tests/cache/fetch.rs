@@ -383,7 +383,6 @@ fn without_a_sleep_or_a_runtime_with_timers_the_clock_alone_gives_a_fetch_up() {
     }
 }
 
-#[cfg(feature = "rt-tokio")]
 #[test]
 fn on_a_runtime_with_timers_they_give_a_fetch_up() {
     let with_timers = tokio::runtime::Builder::new_current_thread()
