@@ -108,6 +108,8 @@ impl TokenCache {
     ///
     /// [`Error::NoRegion`] where neither the login nor the cache names one. Where no token is usable and no
     /// credentials live: [`Error::CredentialsFailed`], [`Error::CredentialsExpired`] or [`Error::FetchTimedOut`].
+    /// [`Error::ClockOutOfRange`] where the clock stands before 1970 or after 9999. The process-wide cache has to find
+    /// a region for some logins, which can fail too: [`Error::CredentialsFailed`], [`Error::InvalidRegion`].
     pub async fn token(&self, login: &Login) -> Result<Token, Error> {
         if let Some(token) = self.fresh(login) {
             return Ok(token);
@@ -187,7 +189,7 @@ impl TokenCache {
             let outcome = match self.0.credentials.renew(in_hand.is_some(), caller) {
                 None => None,
                 Some(under_way) if under_way.is_waited_for => {
-                    let settles_refusal = under_way.settles_refusal;
+                    let settles_refusal = under_way.settles_refusal();
                     let outcome = self.0.credentials.wait(under_way).await;
                     if !settles_refusal {
                         continue;
@@ -267,11 +269,11 @@ impl TokenCache {
             }
             _ => {
                 let signer = Arc::new(Signer::new(&kept.credentials, region, now)?);
+                // Those of former credentials would keep their secrets in memory.
+                signing.signers.retain(|_, (fetch, _)| *fetch == kept.fetch);
                 if signing.signers.len() >= MOST_SIGNERS {
                     signing.signers.clear();
                 }
-                // Those of former credentials would keep their secrets in memory.
-                signing.signers.retain(|_, (fetch, _)| *fetch == kept.fetch);
                 signing
                     .signers
                     .insert(region.to_owned(), (kept.fetch, signer.clone()));

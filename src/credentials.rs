@@ -113,22 +113,24 @@ type Outcome = Shared<BoxFuture<'static, Result<Kept, Error>>>;
 
 /// A fetch that is under way, as one caller sees it.
 pub(crate) struct UnderWay {
-    outcome: Outcome,
+    fetch: Fetch,
     caller: Caller,
-    number: u64,
     /// How long until it is given up.
     left: Duration,
     /// Whether the caller is to wait for it, having started it or having nothing to make do with.
     pub(crate) is_waited_for: bool,
-    /// Whether it fetches anew where the credentials at hand were refused before this caller came.
-    pub(crate) settles_refusal: bool,
 }
 
 impl UnderWay {
+    /// Whether it fetches anew where the credentials at hand were refused before this caller came.
+    pub(crate) fn settles_refusal(&self) -> bool {
+        !self.fetch.begun_before_refusal
+    }
+
     /// Moves the fetch on, also where nobody else would; its outcome if it is done.
     pub(crate) fn poll_once(self) -> Option<Result<Kept, Error>> {
         match self.caller {
-            Caller::Async => self.outcome.now_or_never(),
+            Caller::Async => self.fetch.outcome.now_or_never(),
             // What it would begin next would end with the runtime of this call.
             #[cfg(feature = "blocking")]
             Caller::Blocking { .. } => None,
@@ -187,30 +189,23 @@ impl CredentialsKeeper {
         };
         let age = now.duration_since(fetch.started_at).unwrap_or_default();
         Some(UnderWay {
-            outcome: fetch.outcome,
+            fetch,
             caller,
-            number: fetch.number,
             left: FETCH_LIMIT.saturating_sub(age),
             is_waited_for,
-            settles_refusal: !fetch.begun_before_refusal,
         })
     }
 
     /// Waits for a fetch to be done, or until it is given up where there is a sleep to wait with.
     pub(crate) async fn wait(&self, under_way: UnderWay) -> Result<Kept, Error> {
-        let UnderWay {
-            outcome,
-            number,
-            left,
-            ..
-        } = under_way;
+        let UnderWay { fetch, left, .. } = under_way;
         let Some(sleep) = &self.sleep else {
-            return outcome.await;
+            return fetch.outcome.await;
         };
-        match select(outcome, sleep.sleep(left)).await {
+        match select(fetch.outcome, sleep.sleep(left)).await {
             Either::Left((outcome, _)) => outcome,
             Either::Right(_) => {
-                self.give_up(number);
+                self.give_up(fetch.number);
                 Err(Error::FetchTimedOut { after: FETCH_LIMIT })
             }
         }

@@ -10,6 +10,9 @@ use crate::Error;
 use crate::error::excerpt;
 use crate::region;
 
+/// Between the authority and the query.
+pub(crate) const PATH: &str = "/?";
+
 /// What SigV4 leaves as it is: the unreserved characters of RFC 3986.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -79,7 +82,7 @@ impl Login {
             other_region: None,
             authority: format!("{host}:{port}"),
             token_start: format!(
-                "{host}:{port}/?Action=connect&DBUser={}",
+                "{host}:{port}{PATH}Action=connect&DBUser={}",
                 percent_encode(user)
             ),
             host,

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::login::{percent_encode, percent_encode_secret};
+use crate::login::{PATH, percent_encode, percent_encode_secret};
 use crate::{Error, Login, Token, region};
 
 const SERVICE: &str = "rds-db";
@@ -18,9 +18,6 @@ const SERVICE: &str = "rds-db";
 /// guide, *IAM database
 /// authentication*](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html)).
 pub(crate) const LIFETIME: Duration = Duration::from_secs(900);
-
-/// Between the authority and the query.
-const PATH: &str = "/?";
 
 // The token between its values, its parameters in the sorted order that SigV4 signs them in. A login holds what comes
 // before.

@@ -516,8 +516,7 @@ fn an_instance_metadata_service_that_hangs_is_asked_once_and_given_up() {
 
 #[test]
 fn expired_credentials_are_an_error_and_no_token() {
-    // Not so EC2's: the SDK takes its metadata service's expired credentials for good, as AWS wants it in an outage.
-    for source in [assumed_role, web_identity, container] {
+    for source in SERVED_SOURCES {
         let expires_at = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
         let machine = source(&Keys {
             expires_at,

@@ -22,49 +22,25 @@ macro_rules! for_each_pool {
         mod $sentence {
             use super::pools::*;
 
-            #[test]
-            #[ignore = "needs the servers of tests/rds: run scripts/test"]
-            fn sqlx_postgres() {
-                super::$sentence::<SqlxPostgres>();
-            }
-
-            #[test]
-            #[ignore = "needs the servers of tests/rds: run scripts/test"]
-            fn sqlx_mysql() {
-                super::$sentence::<SqlxMySql>();
-            }
-
-            #[test]
-            #[ignore = "needs the servers of tests/rds: run scripts/test"]
-            fn deadpool_postgres() {
-                super::$sentence::<DeadpoolPostgres>();
-            }
-
-            #[test]
-            #[ignore = "needs the servers of tests/rds: run scripts/test"]
-            fn diesel_async() {
-                super::$sentence::<DieselAsync>();
-            }
-
-            #[test]
-            #[ignore = "needs the servers of tests/rds: run scripts/test"]
-            fn mysql_async() {
-                super::$sentence::<MySqlAsync>();
-            }
-
-            #[test]
-            #[ignore = "needs the servers of tests/rds: run scripts/test"]
-            fn r2d2_postgres() {
-                super::$sentence::<R2d2Postgres>();
-            }
-
-            #[test]
-            #[ignore = "needs the servers of tests/rds: run scripts/test"]
-            fn r2d2_mysql() {
-                super::$sentence::<R2d2MySql>();
-            }
+            of_pool!($sentence, sqlx_postgres, SqlxPostgres);
+            of_pool!($sentence, sqlx_mysql, SqlxMySql);
+            of_pool!($sentence, deadpool_postgres, DeadpoolPostgres);
+            of_pool!($sentence, diesel_async, DieselAsync);
+            of_pool!($sentence, mysql_async, MySqlAsync);
+            of_pool!($sentence, r2d2_postgres, R2d2Postgres);
+            of_pool!($sentence, r2d2_mysql, R2d2MySql);
         }
     )* };
+}
+
+macro_rules! of_pool {
+    ($sentence:ident, $name:ident, $pool:ident) => {
+        #[test]
+        #[ignore = "needs the servers of tests/rds: run scripts/test"]
+        fn $name() {
+            super::$sentence::<$pool>();
+        }
+    };
 }
 
 for_each_pool! {
