@@ -4,7 +4,7 @@
 #![allow(dead_code)]
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::Pin;
 use std::process::Command;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -64,9 +64,10 @@ pub fn with_environment_keys<'a>(
         .envs(session_token.map(|token| ("AWS_SESSION_TOKEN", token)))
 }
 
-/// The output of a future that waits for nothing, so that no runtime is measured.
-pub fn poll_once<F: Future>(future: F) -> F::Output {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+/// The output of a future that waits for nothing, so that no runtime is measured. It stays where it was made, as with
+/// `.await`.
+pub fn poll_once<F: Future>(future: Pin<&mut F>) -> F::Output {
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
         Poll::Pending => panic!("the future waits for something"),
     }

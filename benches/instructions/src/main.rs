@@ -7,6 +7,7 @@ mod support;
 
 use std::env;
 use std::hint::black_box;
+use std::pin::pin;
 use std::process::{self, Command};
 
 use rds_iam::{Signer, TokenCache};
@@ -79,14 +80,14 @@ fn repeat(work: &str, times: u32) {
     let signer = Signer::new(&credentials, REGION, now).expect("a signer");
     let floor = Floor::of(&credentials);
     let cache = TokenCache::builder(credentials).build().expect("a cache");
-    support::poll_once(cache.token(&login)).expect("a token");
+    support::poll_once(pin!(cache.token(&login))).expect("a token");
     for _ in 0..times {
         match kind {
             "sign" => drop(black_box(signer.sign(black_box(&login), black_box(now)))),
             "floor" => drop(black_box(black_box(&floor).hash())),
-            "hit" => drop(black_box(support::poll_once(
-                cache.token(black_box(&login)),
-            ))),
+            "hit" => drop(black_box(support::poll_once(pin!(
+                cache.token(black_box(&login))
+            )))),
             "nothing" => {}
             _ => panic!("{work} is no work"),
         }

@@ -5,6 +5,7 @@ mod support;
 
 use std::env;
 use std::hint::black_box;
+use std::pin::pin;
 use std::process::{self, Command};
 use std::time::Duration;
 
@@ -120,8 +121,8 @@ fn reqsign(credentials: &Credentials) -> Box<dyn Fn()> {
         let request = http::Request::get(black_box(&url)).body(());
         let (mut request, ()) = request.expect("a request").into_parts();
         let lifetime = Some(Duration::from_secs(900));
-        poll_once(signer.sign_request(&context, &mut request, Some(&credential), lifetime))
-            .expect("a signature");
+        let signed = signer.sign_request(&context, &mut request, Some(&credential), lifetime);
+        poll_once(pin!(signed)).expect("a signature");
         drop(black_box(request));
     })
 }
@@ -140,16 +141,16 @@ fn aws_sdk_rds(credentials: &Credentials) -> Box<dyn Fn()> {
         .expect("nothing is missing");
     let generator = AuthTokenGenerator::new(login);
 
-    let token = poll_once(generator.auth_token(&config)).expect("a token");
+    let token = poll_once(pin!(generator.auth_token(&config))).expect("a token");
     let ours = Signer::new(credentials, REGION, support::now())
         .and_then(|signer| signer.sign(&support::login(), support::now()))
         .expect("a token");
     assert_eq!(signature_of(token.as_str()), signature_of(ours.as_str()));
 
     Box::new(move || {
-        drop(black_box(poll_once(
-            generator.auth_token(black_box(&config)),
-        )));
+        drop(black_box(poll_once(pin!(
+            generator.auth_token(black_box(&config))
+        ))));
     })
 }
 
