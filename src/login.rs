@@ -10,8 +10,9 @@ use crate::Error;
 use crate::error::excerpt;
 use crate::region;
 
-/// Between the authority and the query.
-pub(crate) const PATH: &str = "/?";
+/// How every canonical request ends: the one signed header, and SHA-256 of the empty payload.
+const SIGNED_HEADERS_AND_PAYLOAD: &str =
+    "\n\nhost\ne3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// What SigV4 leaves as it is: the unreserved characters of RFC 3986.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -54,10 +55,12 @@ pub struct Login {
     host_region: Option<String>,
     /// The region given, where it is another than the host's.
     other_region: Option<String>,
-    /// `host:port`
-    authority: String,
-    /// What each token begins with: `host:port/?Action=connect&DBUser=USER`
+    /// The token before its query: `host:port/?`
     token_start: String,
+    /// The query's beginning, which is the login's: `Action=connect&DBUser=USER`
+    query_start: String,
+    /// The canonical request from after its query on.
+    canonical_request_end: String,
 }
 
 impl Login {
@@ -80,11 +83,9 @@ impl Login {
         Ok(Login {
             host_region: region::in_host(&host).map(str::to_owned),
             other_region: None,
-            authority: format!("{host}:{port}"),
-            token_start: format!(
-                "{host}:{port}{PATH}Action=connect&DBUser={}",
-                percent_encode(user)
-            ),
+            token_start: format!("{host}:{port}/?"),
+            query_start: format!("Action=connect&DBUser={}", percent_encode(user)),
+            canonical_request_end: format!("\nhost:{host}:{port}{SIGNED_HEADERS_AND_PAYLOAD}"),
             host,
             port,
             user: user.to_owned(),
@@ -169,19 +170,22 @@ impl Login {
         self.other_region.as_deref().or(self.host_region.as_deref())
     }
 
-    /// `host:port`, as it is signed and sent.
-    pub(crate) fn authority(&self) -> &str {
-        &self.authority
-    }
-
-    /// `host:port/?Action=connect&DBUser=USER`, as it is signed and sent.
     pub(crate) fn token_start(&self) -> &str {
         &self.token_start
+    }
+
+    pub(crate) fn query_start(&self) -> &str {
+        &self.query_start
+    }
+
+    pub(crate) fn canonical_request_end(&self) -> &str {
+        &self.canonical_request_end
     }
 }
 
 /// Of what a login is made from; all else follows from it.
 impl PartialEq for Login {
+    #[inline]
     fn eq(&self, other: &Login) -> bool {
         self.host == other.host
             && self.port == other.port
@@ -193,6 +197,7 @@ impl PartialEq for Login {
 impl Eq for Login {}
 
 impl Hash for Login {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         LoginParts::of(self).hash(state);
     }
@@ -229,7 +234,7 @@ impl Equivalent<Login> for LoginParts<'_> {
 /// `user@host:port`
 impl fmt::Display for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.user, self.authority)
+        write!(f, "{}@{}:{}", self.user, self.host, self.port)
     }
 }
 

@@ -7,9 +7,9 @@ use aws_sigv4::sign::v4::generate_signing_key;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
-use crate::login::{PATH, percent_encode, percent_encode_secret};
+use crate::login::{percent_encode, percent_encode_secret};
 use crate::{Error, Login, Token, region};
 
 const SERVICE: &str = "rds-db";
@@ -19,8 +19,8 @@ const SERVICE: &str = "rds-db";
 /// authentication*](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html)).
 pub(crate) const LIFETIME: Duration = Duration::from_secs(900);
 
-// The token between its values, its parameters in the sorted order that SigV4 signs them in. A login holds what comes
-// before.
+// The query between its values, its parameters in the sorted order that SigV4 signs them in. A login holds what comes
+// before, and what comes around the query.
 const CREDENTIAL: &str = "&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=";
 const DATE: &str = "&X-Amz-Date=";
 const EXPIRES: &str = "&X-Amz-Expires=900";
@@ -32,12 +32,8 @@ const SIGNATURE: &str = "&X-Amz-Signature=";
 const HEX_LEN: usize = 64;
 type Hex = [u8; HEX_LEN];
 
-/// `YYYYMMDDTHHMMSSZ`
-type AmzDate = [u8; 16];
-
-/// How every canonical request ends: the one signed header, and SHA-256 of the empty payload.
-const SIGNED_HEADERS_AND_PAYLOAD: &str =
-    "\n\nhost\ne3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+/// `HHMMSSZ`
+type TimeOfDay = [u8; 7];
 
 /// Signs tokens with one set of credentials in one region: pure computation, no clock, no environment, no I/O.
 ///
@@ -60,8 +56,8 @@ const SIGNED_HEADERS_AND_PAYLOAD: &str =
 pub struct Signer {
     credentials: Credentials,
     region: String,
-    /// The token from after its date to before its signature.
-    after_date: Zeroizing<Box<str>>,
+    /// The query from after its date to before its signature.
+    query_end: Zeroizing<Box<str>>,
     scope: Scope,
 }
 
@@ -77,17 +73,17 @@ impl Signer {
             .session_token()
             .filter(|token| !token.is_empty());
         let session_token = session_token.map(percent_encode_secret);
-        let after_date = match &session_token {
+        let query_end = match &session_token {
             Some(session_token) => {
-                join(&[EXPIRES, SECURITY_TOKEN, session_token, SIGNED_HEADERS], 0)
+                [EXPIRES, SECURITY_TOKEN, session_token, SIGNED_HEADERS].concat()
             }
-            None => join(&[EXPIRES, SIGNED_HEADERS], 0),
+            None => [EXPIRES, SIGNED_HEADERS].concat(),
         };
         Ok(Signer {
             scope: Scope::new(credentials, region, UnixTime::of(now)?),
             credentials: credentials.clone(),
             region: region.to_owned(),
-            after_date: Zeroizing::new(after_date.into_boxed_str()),
+            query_end: Zeroizing::new(query_end.into_boxed_str()),
         })
     }
 
@@ -126,23 +122,37 @@ impl Signer {
         UnixTime::of(now).is_ok_and(|now| now.day() == self.scope.day)
     }
 
+    /// The three texts of SigV4 take turns in one buffer: the canonical request, the string to sign, the token.
+    ///
+    /// The canonical request is exactly as long as the token. So the buffer neither grows nor shrinks, which would
+    /// leave secret bytes behind, and the token overwrites all that was in it.
     fn signed_text(&self, login: &Login, signed_at: UnixTime) -> Box<str> {
         let scope = self.scope_on(signed_at);
-        let amz_date = scope.amz_date(signed_at);
-        let mut text = join(
-            &[
-                login.token_start(),
-                &scope.credential,
-                ascii(&amz_date),
-                &self.after_date,
-            ],
-            SIGNATURE.len() + HEX_LEN,
+        let time_of_day = signed_at.time_of_day();
+        let time_of_day = ascii(&time_of_day);
+        let query = [
+            login.query_start(),
+            &scope.credential,
+            time_of_day,
+            &self.query_end,
+        ];
+        let query_len = query.iter().map(|part| part.len()).sum::<usize>();
+        let len = login.token_start().len() + query_len + SIGNATURE.len() + HEX_LEN;
+
+        let mut text = String::with_capacity(len);
+        rewrite(&mut text, "GET\n/\n", &query, login.canonical_request_end());
+        let request_hash = hex(Sha256::digest(&text).into());
+        rewrite(
+            &mut text,
+            &scope.string_to_sign_start,
+            &[time_of_day, &scope.credential_scope_line],
+            ascii(&request_hash),
         );
-        let (_, query) = text.split_at(login.authority().len() + PATH.len());
-        let request_hash = canonical_request_hash(login.authority(), query);
-        let signature = Zeroizing::new(scope.signature(&amz_date, &request_hash));
-        text.push_str(SIGNATURE);
-        text.push_str(ascii(&*signature));
+        let hmac = scope.key.clone().chain_update(&text);
+        let mut signature = hex(hmac.finalize().into_bytes().into());
+        rewrite(&mut text, login.token_start(), &query, SIGNATURE);
+        text.push_str(ascii(&signature));
+        signature.as_mut_slice().zeroize();
         text.into_boxed_str()
     }
 
@@ -170,14 +180,14 @@ impl fmt::Debug for Signer {
 struct Scope {
     /// Days since 1970.
     day: u64,
-    /// `YYYYMMDD`
-    date: [u8; 8],
     /// The derived key, as the HMAC state that every signature starts from.
     key: Hmac<Sha256>,
-    /// The lines of the string to sign between its date and its hash, in their line feeds:
-    /// `YYYYMMDD/REGION/rds-db/aws4_request`
+    /// The string to sign as far as its time of day.
+    string_to_sign_start: String,
+    /// The string to sign from after its time of day to before its hash: `YYYYMMDD/REGION/rds-db/aws4_request`, a line
+    /// of its own.
     credential_scope_line: String,
-    /// The token from after its user to before its date.
+    /// The query from after its user to before its time of day.
     credential: String,
 }
 
@@ -190,36 +200,16 @@ impl Scope {
             SERVICE,
         );
         let date = time.date();
-        let credential_scope = format!("{}/{region}/{SERVICE}/aws4_request", ascii(&date));
+        let date = ascii(&date);
+        let credential_scope = format!("{date}/{region}/{SERVICE}/aws4_request");
         let credential = format!("{}/{credential_scope}", credentials.access_key_id());
         Scope {
             day: time.day(),
-            date,
-            key: hmac_state(key.as_ref()),
+            key: keyed_hmac(key.as_ref()),
+            string_to_sign_start: format!("AWS4-HMAC-SHA256\n{date}T"),
             credential_scope_line: format!("\n{credential_scope}\n"),
-            credential: format!("{CREDENTIAL}{}{DATE}", percent_encode(&credential)),
+            credential: format!("{CREDENTIAL}{}{DATE}{date}T", percent_encode(&credential)),
         }
-    }
-
-    /// `YYYYMMDDTHHMMSSZ` of a time on this scope's day.
-    fn amz_date(&self, time: UnixTime) -> AmzDate {
-        let [y0, y1, y2, y3, m0, m1, d0, d1] = self.date;
-        let [h0, h1] = two_digits(time.0 / 3600 % 24);
-        let [n0, n1] = two_digits(time.0 / 60 % 60);
-        let [s0, s1] = two_digits(time.0 % 60);
-        [
-            y0, y1, y2, y3, m0, m1, d0, d1, b'T', h0, h1, n0, n1, s0, s1, b'Z',
-        ]
-    }
-
-    /// The signature, in hexadecimal, of a canonical request.
-    fn signature(&self, amz_date: &AmzDate, canonical_request_hash: &Hex) -> Hex {
-        let mut hmac = self.key.clone();
-        hmac.update(b"AWS4-HMAC-SHA256\n");
-        hmac.update(amz_date);
-        hmac.update(self.credential_scope_line.as_bytes());
-        hmac.update(canonical_request_hash);
-        hex(hmac.finalize().into_bytes().into())
     }
 }
 
@@ -246,6 +236,14 @@ impl UnixTime {
         self.0 / 86_400
     }
 
+    /// `HHMMSSZ`
+    fn time_of_day(self) -> TimeOfDay {
+        let [h0, h1] = two_digits(self.0 / 3600 % 24);
+        let [m0, m1] = two_digits(self.0 / 60 % 60);
+        let [s0, s1] = two_digits(self.0 % 60);
+        [h0, h1, m0, m1, s0, s1, b'Z']
+    }
+
     /// `YYYYMMDD`
     fn date(self) -> [u8; 8] {
         let (year, month, day) = OffsetDateTime::from(self.whole_second()).to_calendar_date();
@@ -261,15 +259,13 @@ fn two_digits(number: u64) -> [u8; 2] {
     [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
 }
 
-/// The parts in one buffer of that length at once, with room for so many bytes more: one that grew would leave secret
-/// bytes behind, unwiped.
-fn join(parts: &[&str], room: usize) -> String {
-    let len = parts.iter().map(|part| part.len()).sum::<usize>();
-    let mut joined = String::with_capacity(len + room);
+fn rewrite(text: &mut String, start: &str, parts: &[&str], end: &str) {
+    text.clear();
+    text.push_str(start);
     for part in parts {
-        joined.push_str(part);
+        text.push_str(part);
     }
-    joined
+    text.push_str(end);
 }
 
 /// Whether `credentials` signed `token`.
@@ -281,17 +277,7 @@ pub(crate) fn has_signed(credentials: &Credentials, token: &Token) -> bool {
     token.as_str().contains(&credential)
 }
 
-fn canonical_request_hash(authority: &str, query: &str) -> Hex {
-    let mut sha256 = Sha256::new();
-    sha256.update("GET\n/\n");
-    sha256.update(query);
-    sha256.update("\nhost:");
-    sha256.update(authority);
-    sha256.update(SIGNED_HEADERS_AND_PAYLOAD);
-    hex(sha256.finalize().into())
-}
-
-fn hmac_state(key: &[u8]) -> Hmac<Sha256> {
+fn keyed_hmac(key: &[u8]) -> Hmac<Sha256> {
     // HMAC fills a short key up with zeros. Doing so here leaves no length that it could refuse.
     let mut block = Zeroizing::new([0; 64]);
     for (byte, key_byte) in block.iter_mut().zip(key) {
