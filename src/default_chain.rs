@@ -1,13 +1,13 @@
+use std::env;
 use std::future::{Future, pending};
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::imds::region::ImdsRegionProvider;
-use aws_config::meta::region::{ProvideRegion, RegionProviderChain};
+use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -204,20 +204,28 @@ fn start_thread() -> io::Result<Handle> {
     started.recv().map_err(io::Error::other)?
 }
 
-/// The region of the environment, else of the profile.
-async fn configured_region() -> RegionProviderChain {
-    let in_environment = EnvironmentVariableRegionProvider::new().region().await;
-    // A variable that is set to nothing, as container set-ups do, names nothing.
-    let in_environment = in_environment.filter(|region| !region.as_ref().is_empty());
-    RegionProviderChain::first_try(in_environment).or_else(ProfileFileRegionProvider::new())
+/// The region of the environment, else of the profile. One that is set to nothing, as container set-ups do, names
+/// nothing: the SDK's own providers would take it.
+async fn configured_region() -> Option<Region> {
+    let in_environment = ["AWS_REGION", "AWS_DEFAULT_REGION"]
+        .iter()
+        .filter_map(|variable| env::var(variable).ok())
+        .find(|region| !region.is_empty());
+    match in_environment {
+        Some(region) => Some(Region::new(region)),
+        None => {
+            let in_profile = ProfileFileRegionProvider::new().region().await;
+            in_profile.filter(|region| !region.as_ref().is_empty())
+        }
+    }
 }
 
 /// The configured region, else that of the instance.
 async fn find_default_region() -> Result<Option<Region>, Error> {
-    let region = configured_region()
-        .await
-        .or_else(ImdsRegionProvider::builder().build());
-    let region = region.region().await;
+    let region = match configured_region().await {
+        Some(region) => Some(region),
+        None => ImdsRegionProvider::builder().build().region().await,
+    };
     if let Some(region) = &region {
         region::validate(region.as_ref())?;
     }
@@ -227,7 +235,7 @@ async fn find_default_region() -> Result<Option<Region>, Error> {
 /// Credentials of a chain that is built for this fetch alone: the SDK's profile provider never reads its file again,
 /// and its IMDS provider answers a failure with the credentials that it handed out last.
 async fn fetch(region: Option<Region>) -> provider::Result {
-    let region = configured_region().await.or_else(region);
+    let region = configured_region().await.or(region);
     let config = aws_config::defaults(BehaviorVersion::latest())
         .region(region)
         .load()

@@ -13,15 +13,97 @@
 //! # }
 //! ```
 //!
-//! - [`token`](fn@token) signs with the AWS SDK's default credentials, and reuses tokens and credentials.
-//!   `blocking::token` does so for code without async (feature `blocking`).
-//! - [`TokenCache`] does so with a credentials provider, a clock and settings of your own.
-//! - [`Signer`] signs: no clock, no environment, no I/O, no async. It needs none of the default features.
-//! - [`Login`] is whom a token is for. The database's own endpoint is what is signed; what is dialled to get there is
-//!   not looked at.
+//! [`token`](fn@token) signs with the AWS SDK's default credentials, for the region in the host's name, on any async
+//! runtime. Ask it for each new connection: a token is handed out until shortly before it expires. `blocking::token`
+//! is the same for code without async (feature `blocking`). [The guide](guide::setup) tells what has to be set up in
+//! AWS and in the database.
+//!
+//! # A connection
 //!
 //! A token is sent as it is, so send it over TLS with the server's certificate and name verified, and nothing else.
-//! The [examples](https://docs.rs/crate/rds-iam/latest/source/examples/) show how with each driver.
+//! With tokio-postgres:
+//!
+//! ```no_run
+//! use tokio_postgres::config::SslMode;
+//! use tokio_postgres_rustls::MakeRustlsConnect;
+//!
+//! /// `roots` are those of Amazon's `global-bundle.pem`.
+//! async fn connect(
+//!     roots: rustls::RootCertStore,
+//! ) -> Result<tokio_postgres::Client, Box<dyn std::error::Error>> {
+//!     let tls = rustls::ClientConfig::builder()
+//!         .with_root_certificates(roots)
+//!         .with_no_client_auth();
+//!
+//!     let (host, port, user) = ("mydb.abc123xyz.us-east-1.rds.amazonaws.com", 5432, "app");
+//!     let token = rds_iam::token(host, port, user).await?;
+//!     let (client, connection) = tokio_postgres::Config::new()
+//!         .host(host)
+//!         .port(port)
+//!         .user(user)
+//!         .password(token.as_str())
+//!         // By default it goes on in plain text where the server says that it has no TLS.
+//!         .ssl_mode(SslMode::Require)
+//!         .connect(MakeRustlsConnect::new(tls))
+//!         .await?;
+//!     tokio::spawn(connection);
+//!     Ok(client)
+//! }
+//! ```
+//!
+//! The [examples](https://docs.rs/crate/rds-iam/latest/source/examples/) are whole programs, for MySQL too. Pools that
+//! hold a fixed password get each new token from [`TokenCache::keep_fresh`]; [the guide](guide::pools) shows it, and
+//! every driver's way to insist on TLS.
+//!
+//! What is signed is the database's own endpoint, a [`Login`]. What is dialled to get there (a tunnel, an address) is
+//! not looked at.
+//!
+//! # A cache of your own
+//!
+//! [`shared_cache`] is the [`TokenCache`] behind [`token`](fn@token). Others are built over any credentials provider,
+//! one of the AWS SDK's, an [`SdkConfig`] or one of your own, and by any clock:
+//!
+//! ```
+//! use std::time::{Duration, SystemTime, UNIX_EPOCH};
+//!
+//! use rds_iam::provider::future;
+//! use rds_iam::{Credentials, Login, ProvideCredentials, TimeSource, TokenCache};
+//!
+//! #[derive(Debug)]
+//! struct Vault;
+//!
+//! impl ProvideCredentials for Vault {
+//!     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+//!     where
+//!         Self: 'a,
+//!     {
+//!         // A real one asks for them, and says when they expire: no token outlives its credentials.
+//!         let expiry = None;
+//!         future::ProvideCredentials::ready(Ok(Credentials::new(
+//!             "akid", "secret", None, expiry, "vault",
+//!         )))
+//!     }
+//! }
+//!
+//! /// For tests. Without it, the system's.
+//! #[derive(Debug)]
+//! struct Noon;
+//!
+//! impl TimeSource for Noon {
+//!     fn now(&self) -> SystemTime {
+//!         UNIX_EPOCH + Duration::from_secs(1_724_673_600)
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), rds_iam::Error> {
+//! let cache = TokenCache::builder(Vault).time_source(Noon).build()?;
+//! let login = Login::new("mydb.abc123xyz.us-east-1.rds.amazonaws.com", 3306, "app")?;
+//! let token = cache.token(&login).await?;
+//! assert!(token.as_str().contains("&X-Amz-Date=20240826T120000Z&"));
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # What the cache promises
 //!
@@ -53,6 +135,34 @@
 //!    thread for the AWS SDK, `blocking_token` uses one to renew.)
 //! 10. `keep_fresh` (feature `rt-tokio`) hands a pool a valid token now and each new one before the last expires, for
 //!     ever, through failures, suspends and refusals.
+//!
+//! # In other crates
+//!
+//! Without default features nothing is brought in that a crate with credentials of its own does not need: no HTTP
+//! client, no TLS, no C. [`TokenCache`] and [`Signer`] are there. A `Signer` signs, and nothing else: no clock, no
+//! environment, no I/O, no async.
+//!
+//! Names of the AWS SDK that a caller needs are re-exported. Their crates are in the public interface:
+//! `aws-credential-types` and `aws-smithy-async`, with the feature `aws-config` also `aws-types`, with `url` also `url`.
+//!
+//! # Errors
+//!
+//! Each says in one line what is wrong and what to do. Causes are in [`source()`](std::error::Error::source).
+//!
+//! | [`Error`] | when | what to do |
+//! | --- | --- | --- |
+//! | [`InvalidHost`](Error::InvalidHost), [`InvalidPort`](Error::InvalidPort), [`InvalidUser`](Error::InvalidUser), [`InvalidUrl`](Error::InvalidUrl) | a `Login` is made | give the database's endpoint, port and user; each names what is wrong |
+//! | [`InvalidRegion`](Error::InvalidRegion) | a region is given, or found for the process-wide cache | give its name, not a zone's |
+//! | [`NoRegion`](Error::NoRegion) | neither the host's name nor the configuration names one | [`Login::with_region`], [`TokenCacheBuilder::region`], `AWS_REGION`, or the profile's `region` |
+//! | [`NoCredentialsProvider`](Error::NoCredentialsProvider) | an `SdkConfig` was made without one | load it with credentials, or use [`TokenCache::builder`] |
+//! | [`CredentialsFailed`](Error::CredentialsFailed) | the provider failed, and no token is usable | its cause tells why; the next call tries anew |
+//! | [`CredentialsExpired`](Error::CredentialsExpired) | the provider has no others | log in again, or mend what renews them |
+//! | [`FetchTimedOut`](Error::FetchTimedOut) | the provider has not answered for 30 s | the next call tries anew |
+//! | [`ClockOutOfRange`](Error::ClockOutOfRange) | the clock stands before 1970 or after 9999 | set it |
+//! | [`InvalidSetting`](Error::InvalidSetting) | a cache is built | it names the setting |
+//!
+//! That a database refuses a token is no error of this crate. Tell the cache with [`TokenCache::invalidate`] and try
+//! once more; where that is refused too, [the guide](guide::refused) lists the causes.
 //!
 //! # Features
 //!
@@ -87,6 +197,26 @@ mod login;
 mod region;
 mod signer;
 mod token;
+
+/// What has to be in place around the crate.
+#[cfg(doc)]
+pub mod guide {
+    // The first definition of a link is the one that counts.
+    #[doc = "[refused]: refused"]
+    #[doc = include_str!("../docs/setup.md")]
+    pub mod setup {}
+
+    #[doc = "[switch-on]: setup#1-switch-it-on"]
+    #[doc = "[policy]: setup#2-allow-rds-dbconnect"]
+    #[doc = "[user]: setup#3-create-the-database-user"]
+    #[doc = "[pools]: pools"]
+    #[doc = "[limits]: pools#where-a-token-does-not-fit"]
+    #[doc = include_str!("../docs/refused.md")]
+    pub mod refused {}
+
+    #[doc = include_str!("../docs/pools.md")]
+    pub mod pools {}
+}
 
 #[cfg(feature = "aws-config")]
 pub use aws_config::SdkConfig;

@@ -228,6 +228,26 @@ fn a_region_variable_that_is_set_to_nothing_names_none() {
 }
 
 #[test]
+fn a_region_variable_that_is_set_to_nothing_does_not_hide_the_other() {
+    let regions = [("AWS_REGION", ""), ("AWS_DEFAULT_REGION", "us-east-2")];
+    alone(&[ENVIRONMENT_KEYS.as_slice(), &regions].concat(), |_| {
+        let token = on_tokio(token(CNAME));
+        assert_signed(&token, "key-of-the-environment/us-east-2");
+    });
+}
+
+#[test]
+fn a_region_of_the_profile_that_is_set_to_nothing_names_none() {
+    alone(&ENVIRONMENT_KEYS, |home| {
+        home.configure("region =");
+        let imds = instance(home);
+        let token = on_tokio(token(CNAME));
+        assert_signed(&token, "key-of-the-environment/ap-south-2");
+        assert_eq!(imds.request_lines(), IMDS_SEARCH);
+    });
+}
+
+#[test]
 fn the_profile_names_the_region_where_the_environment_does_not() {
     alone(&ENVIRONMENT_KEYS, |home| {
         let imds = instance(home);

@@ -9,7 +9,8 @@ use url::Url;
 
 fuzz_target!(|input: (&str, &str)| {
     let (url, session_token) = input;
-    let Ok(mut url) = Url::parse(url) else {
+    let url = Url::parse(url).or_else(|_| Url::parse(&format!("postgres://{url}")));
+    let Ok(mut url) = url else {
         return;
     };
     let Ok(login) = Login::from_url(&url) else {
