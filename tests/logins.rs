@@ -337,6 +337,18 @@ fn a_region_that_cannot_be_one_is_an_error_that_names_it() {
     }
 }
 
+#[test]
+fn an_error_repeats_what_was_given_and_no_more_than_a_line_of_it() {
+    let repeated = |given: &str| match Login::new(given, 5432, "jane") {
+        Err(Error::InvalidHost { host, .. }) => host,
+        other => panic!("{other:?}"),
+    };
+    for as_given in ["my db".to_owned(), " ".repeat(100), "é".repeat(100)] {
+        assert_eq!(repeated(&as_given), as_given);
+    }
+    assert_eq!(repeated(&"é".repeat(101)), "é".repeat(100) + "…");
+}
+
 // Whatever is given
 
 proptest! {

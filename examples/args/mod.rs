@@ -29,14 +29,16 @@ impl Args {
         mut args: impl Iterator<Item = OsString>,
         usage: &'static str,
     ) -> anyhow::Result<Args> {
+        let in_utf8 = |arg: OsString| {
+            arg.into_string()
+                .map_err(|arg| anyhow!("{arg:?} is not UTF-8"))
+        };
         let (mut ca, mut dial, mut url) = (None, None, None);
         while let Some(arg) = args.next() {
-            let arg = arg
-                .into_string()
-                .map_err(|arg| anyhow!("{arg:?} is not UTF-8"))?;
+            let arg = in_utf8(arg)?;
             match &*arg {
                 "--ca" => ca = Some(args.next().context(usage)?.into()),
-                "--dial" => dial = args.next().context(usage)?.into_string().ok(),
+                "--dial" => dial = Some(in_utf8(args.next().context(usage)?)?),
                 _ if url.is_none() && !arg.starts_with('-') => url = Some(arg),
                 _ => bail!(usage),
             }
