@@ -555,6 +555,18 @@ fn debug_shows_no_secret_key_session_token_or_signature() {
 }
 
 #[test]
+fn debug_shows_which_key_signs_for_which_region_until_when() {
+    let expiry = at(NOW + 600);
+    let signer = Signer::new(&marked_credentials(Some(expiry)), REGION, at(NOW)).unwrap();
+    let token = signer.sign(&login("jane"), at(NOW)).unwrap();
+    let shown = format!("{signer:?}");
+    for part in ["akid", REGION, &format!("{expiry:?}")] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    assert!(format!("{token:?}").contains(&format!("{expiry:?}")));
+}
+
+#[test]
 fn errors_show_no_secret_key_session_token_or_signature() {
     let expired = marked_credentials(Some(at(NOW)));
     let live = marked_credentials(None);

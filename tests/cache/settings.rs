@@ -275,6 +275,30 @@ fn debug_shows_no_secret_of_a_cache_or_its_builder() {
     assert_shows_no_secret(&(cache, token.clone()), signature(&token));
 }
 
+#[test]
+fn debug_shows_the_settings_and_how_many_logins_there_are() {
+    let builder = TokenCache::builder(marked_keys_until(s(900)))
+        .time_source(Clock::default())
+        .region("eu-west-3")
+        .refresh_margin(s(77))
+        .capacity(55);
+    let shown = format!("{builder:?}");
+    for part in ["eu-west-3", "77s", "55"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    let cache = builder.build().unwrap();
+    assert!(format!("{cache:?}").contains("logins: 0,"), "{cache:?}");
+    let mut call = Call::new({
+        let cache = cache.clone();
+        async move { cache.token(&jane()).await }
+    });
+    call.token();
+    let shown = format!("{cache:?}");
+    for part in ["logins: 1,", "77s"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+}
+
 fn assert_shows_no_secret(value: &impl Debug, signature: &str) {
     for shown in [format!("{value:?}"), format!("{value:#?}")] {
         for secret in SECRETS {
