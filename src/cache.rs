@@ -158,14 +158,16 @@ impl TokenCache {
     fn drop_refused(&self, login: &Login, refused: &Token) -> bool {
         let mut signing = self.signing();
         let held = self.0.tokens.peek(login);
+        // One token may be refused to many connections at once.
+        let is_told_again = held.is_none();
         if held.is_some_and(|held| held.token.as_str() != refused.as_str()) {
             return false;
         }
         self.0.tokens.remove(login);
         signing.refusals += 1;
-        self.0
-            .credentials
-            .refuse(|credentials| signer::has_signed(credentials, refused));
+        self.0.credentials.refuse(is_told_again, |credentials| {
+            signer::has_signed(credentials, refused)
+        });
         true
     }
 

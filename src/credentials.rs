@@ -211,16 +211,22 @@ impl CredentialsKeeper {
         }
     }
 
-    /// The database refused a token. If the credentials at hand signed it, the next renewal fetches anew.
-    pub(crate) fn refuse(&self, has_signed: impl FnOnce(&Credentials) -> bool) {
+    /// The database refused a token. If the credentials at hand signed it, the next renewal fetches anew, and a fetch
+    /// that is under way does not count, unless it was this refusal that asked for it.
+    pub(crate) fn refuse(
+        &self,
+        is_told_again: bool,
+        has_signed: impl FnOnce(&Credentials) -> bool,
+    ) {
         let mut state = self.state();
         if state
             .kept
             .as_ref()
             .is_some_and(|kept| has_signed(&kept.credentials))
         {
+            let is_known = state.refused && is_told_again;
             state.refused = true;
-            if let Some(fetch) = &mut state.fetch {
+            if let Some(fetch) = state.fetch.as_mut().filter(|_| !is_known) {
                 fetch.begun_before_refusal = true;
             }
         }

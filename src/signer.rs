@@ -3,7 +3,6 @@ use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
-use aws_sigv4::sign::v4::generate_signing_key;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -69,6 +68,7 @@ impl Signer {
     /// [`Error::InvalidRegion`]; [`Error::ClockOutOfRange`] for a `now` before 1970 or after 9999.
     pub fn new(credentials: &Credentials, region: &str, now: SystemTime) -> Result<Signer, Error> {
         region::validate(region)?;
+        let made_at = UnixTime::of(now)?;
         let session_token = credentials
             .session_token()
             .filter(|token| !token.is_empty());
@@ -80,7 +80,7 @@ impl Signer {
             None => [EXPIRES, SIGNED_HEADERS].concat(),
         };
         Ok(Signer {
-            scope: Scope::new(credentials, region, UnixTime::of(now)?),
+            scope: Scope::new(credentials, region, made_at),
             credentials: credentials.clone(),
             region: region.to_owned(),
             query_end: Zeroizing::new(query_end.into_boxed_str()),
@@ -193,19 +193,13 @@ struct Scope {
 
 impl Scope {
     fn new(credentials: &Credentials, region: &str, time: UnixTime) -> Scope {
-        let key = generate_signing_key(
-            credentials.secret_access_key(),
-            time.whole_second(),
-            region,
-            SERVICE,
-        );
         let date = time.date();
         let date = ascii(&date);
         let credential_scope = format!("{date}/{region}/{SERVICE}/aws4_request");
         let credential = format!("{}/{credential_scope}", credentials.access_key_id());
         Scope {
             day: time.day(),
-            key: keyed_hmac(key.as_ref()),
+            key: signing_key(credentials.secret_access_key(), date, region),
             string_to_sign_start: format!("AWS4-HMAC-SHA256\n{date}T"),
             credential_scope_line: format!("\n{credential_scope}\n"),
             credential: format!("{CREDENTIAL}{}{DATE}{date}T", percent_encode(&credential)),
@@ -268,7 +262,7 @@ fn rewrite(text: &mut String, start: &str, parts: &[&str], end: &str) {
     text.push_str(end);
 }
 
-/// Whether `credentials` signed `token`.
+/// Whether `credentials` signed `token`, by their access key id.
 pub(crate) fn has_signed(credentials: &Credentials, token: &Token) -> bool {
     let credential = format!(
         "{CREDENTIAL}{}%2F",
@@ -277,13 +271,24 @@ pub(crate) fn has_signed(credentials: &Credentials, token: &Token) -> bool {
     token.as_str().contains(&credential)
 }
 
+/// SigV4's signing key for one day and region, as the HMAC state that it is the key of.
+///
+/// `aws-sigv4` has a function for it, which leaves the secret access key behind in freed memory.
+fn signing_key(secret_access_key: &str, date: &str, region: &str) -> Hmac<Sha256> {
+    let secret = Zeroizing::new(["AWS4", secret_access_key].concat());
+    [date, region, SERVICE, "aws4_request"]
+        .iter()
+        .fold(keyed_hmac(secret.as_bytes()), |key, part| {
+            keyed_hmac(&key.chain_update(part).finalize().into_bytes())
+        })
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "no input reaches it: HMAC takes keys of any length"
+)]
 fn keyed_hmac(key: &[u8]) -> Hmac<Sha256> {
-    // HMAC fills a short key up with zeros. Doing so here leaves no length that it could refuse.
-    let mut block = Zeroizing::new([0; 64]);
-    for (byte, key_byte) in block.iter_mut().zip(key) {
-        *byte = *key_byte;
-    }
-    Hmac::new((&*block).into())
+    Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
 /// In lower case. Without branches or a table, so that it is done for many bytes at once.

@@ -20,6 +20,10 @@ const LIFETIME: Duration = Duration::from_secs(900);
 
 /// 2024-08-26T22:00:00Z
 const NOW: u64 = 1_724_709_600;
+
+/// The least that the clocks of all systems tell apart; that of Windows counts in this.
+const TICK: Duration = Duration::from_nanos(100);
+
 /// 9999-12-31T23:59:59Z, the last second that `X-Amz-Date` can tell.
 const LAST_SECOND: u64 = 253_402_300_799;
 
@@ -405,10 +409,7 @@ fn a_token_dies_with_the_credentials_that_signed_it() {
 fn credentials_that_have_expired_are_an_error_that_says_when() {
     for (expiry, says) in [
         (at(NOW), ["2024-08-26", "22:00:00"]),
-        (
-            at(NOW) - Duration::from_nanos(1),
-            ["2024-08-26", "21:59:59"],
-        ),
+        (at(NOW) - TICK, ["2024-08-26", "21:59:59"]),
         (at(NOW - 86_400), ["2024-08-25", "22:00:00"]),
         (UNIX_EPOCH, ["1970-01-01", "00:00:00"]),
     ] {
@@ -428,16 +429,14 @@ fn credentials_that_have_expired_are_an_error_that_says_when() {
 fn credentials_that_expire_after_the_signer_was_made_sign_no_more() {
     let expiry = at(NOW + 60);
     let signer = Signer::new(&credentials(None, Some(expiry)), REGION, at(NOW)).unwrap();
-    let last = signer
-        .sign(&login("jane"), expiry - Duration::from_nanos(1))
-        .unwrap();
+    let last = signer.sign(&login("jane"), expiry - TICK).unwrap();
     assert_eq!(last.expires_at(), expiry);
     assert!(signer.sign(&login("jane"), expiry).is_err());
 }
 
 #[test]
-fn an_expiry_that_no_calendar_holds_is_told_without_a_panic() {
-    let expiry = UNIX_EPOCH - Duration::from_secs(1 << 60);
+fn an_expiry_before_1970_is_told_without_a_panic() {
+    let expiry = UNIX_EPOCH - Duration::from_secs(1 << 33);
     let error = token_of(
         &credentials(None, Some(expiry)),
         REGION,
@@ -451,12 +450,11 @@ fn an_expiry_that_no_calendar_holds_is_told_without_a_panic() {
 #[test]
 fn a_clock_before_1970_or_after_9999_is_an_error() {
     let signer = Signer::new(&credentials(None, None), REGION, at(NOW)).unwrap();
-    let nano = Duration::from_nanos(1);
     for now in [
-        UNIX_EPOCH - nano,
+        UNIX_EPOCH - TICK,
         UNIX_EPOCH - LIFETIME,
         at(LAST_SECOND + 1),
-        at(1 << 60),
+        at(1 << 39),
     ] {
         let error = signer.sign(&login("jane"), now).unwrap_err();
         assert!(error.to_string().contains("clock"), "{error}");
@@ -464,7 +462,7 @@ fn a_clock_before_1970_or_after_9999_is_an_error() {
     }
     for (now, date) in [
         (UNIX_EPOCH, "19700101T000000Z"),
-        (at(LAST_SECOND + 1) - nano, "99991231T235959Z"),
+        (at(LAST_SECOND + 1) - TICK, "99991231T235959Z"),
     ] {
         let token = signer.sign(&login("jane"), now).unwrap();
         assert_eq!(parameter(token.as_str(), "X-Amz-Date"), Some(date));

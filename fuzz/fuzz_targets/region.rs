@@ -29,7 +29,6 @@ enum DnsSuffix {
     China,
     Iso,
     Isob,
-    None,
 }
 
 fuzz_target!(|input: (Vec<Label>, DnsSuffix)| {
@@ -92,7 +91,6 @@ impl DnsSuffix {
             DnsSuffix::China => ".amazonaws.com.cn",
             DnsSuffix::Iso => ".c2s.ic.gov",
             DnsSuffix::Isob => ".sc2s.sgov.gov",
-            DnsSuffix::None => "",
         }
     }
 }

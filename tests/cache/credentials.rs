@@ -1,7 +1,5 @@
 //! Credentials kept and renewed (rule 5 of the contract).
 
-use std::time::UNIX_EPOCH;
-
 use aws_credential_types::provider::error::CredentialsError;
 use rds_iam::{Credentials, Error};
 
@@ -11,8 +9,8 @@ use crate::stage::*;
 fn credentials_are_renewed_when_they_would_expire_within_a_tokens_lifetime_plus_the_margin() {
     for margin in [s(0), s(60), s(449)] {
         for (expiry, is_due) in [
-            (s(1000) + s(900) + margin - NANO, true),
-            (s(1000) + s(900) + margin + NANO, false),
+            (s(1000) + s(900) + margin - TICK, true),
+            (s(1000) + s(900) + margin + TICK, false),
         ] {
             let stage = Stage::with(|builder| builder.refresh_margin(margin));
             stage.provider.answer(1, keys_until("old", expiry));
@@ -53,7 +51,7 @@ fn the_30_s_count_from_the_start_of_the_fetch() {
     stage.at(s(20));
     stage.provider.answer(1, keys_until("short", s(500)));
     run([&mut starter]);
-    stage.at(s(30) - NANO);
+    stage.at(s(30) - TICK);
     stage.token(&joe());
     assert_eq!(stage.provider.calls(), 1);
     stage.at(s(30));
@@ -137,7 +135,7 @@ fn expired_credentials_do_not_replace_live_ones() {
     stage.at(s(750));
     stage.provider.answer(2, keys_until("dead", s(749)));
     assert_same(&stage.token(&jane()), &token);
-    for now in [s(750), s(755) - NANO] {
+    for now in [s(750), s(755) - TICK] {
         stage.at(now);
         assert_same(&stage.token(&joe()), &signed(&old, &joe(), s(750)));
     }
@@ -149,10 +147,8 @@ fn expired_credentials_do_not_replace_live_ones() {
 
 #[test]
 fn an_expiry_at_the_end_of_time_is_no_panic() {
-    for (expiry, lives) in [
-        (UNIX_EPOCH - s(i64::MAX as u64), false),
-        (UNIX_EPOCH + s(i64::MAX as u64), true),
-    ] {
+    let [first, last] = ends_of_time();
+    for (expiry, lives) in [(first, false), (last, true)] {
         let stage = Stage::new();
         let credentials = Credentials::new("akid", "secret", None, Some(expiry), "test");
         stage.provider.answer(1, credentials);
@@ -163,7 +159,7 @@ fn an_expiry_at_the_end_of_time_is_no_panic() {
 
 #[test]
 fn a_provider_that_gives_a_fetch_up_itself_is_told_of_in_the_same_words() {
-    for (timeout, is_as_long) in [(s(30) - NANO, false), (s(30), true), (s(31), true)] {
+    for (timeout, is_as_long) in [(s(30) - TICK, false), (s(30), true), (s(31), true)] {
         let stage = Stage::new();
         let error = CredentialsError::provider_timed_out(timeout);
         stage.provider.answer(1, error);
@@ -179,7 +175,7 @@ fn a_provider_that_gives_a_fetch_up_itself_is_told_of_in_the_same_words() {
 
 #[test]
 fn without_expiry_they_are_asked_for_again_when_a_token_is_renewed_and_they_are_older_than_900_s() {
-    for (now, is_due) in [(s(900), false), (s(900) + NANO, true)] {
+    for (now, is_due) in [(s(900), false), (s(900) + TICK, true)] {
         for login in [jane(), joe()] {
             let (stage, _) = Stage::after_a_fetch_of(keys("old"));
             stage.at(now);

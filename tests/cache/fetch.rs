@@ -171,10 +171,10 @@ fn so_is_a_panic_before_the_provider_has_made_its_future() {
 fn a_fetch_older_than_30_s_is_given_up_and_the_next_caller_starts_another() {
     let stage = Stage::new();
     let mut first = stage.waiting_call(&jane());
-    stage.at(s(30) - NANO);
+    stage.at(s(30) - TICK);
     let mut second = stage.waiting_call(&joe());
     assert_eq!(stage.provider.calls(), 1);
-    stage.at(s(30) + NANO);
+    stage.at(s(30) + TICK);
     let mut third = stage.waiting_call(&jane());
     assert_eq!(stage.provider.calls(), 2);
     // The late result is ignored.
@@ -271,10 +271,10 @@ fn where_a_sleep_is_at_hand_its_waiters_get_an_error_by_then() {
     let mut starter = stage.waiting_call(&jane());
     stage.at(s(10));
     let mut joined = stage.waiting_call(&joe());
-    stage.at(s(30) - NANO);
+    stage.at(s(30) - TICK);
     let mut last = stage.waiting_call(&kim());
     // What remains of the 30 s.
-    assert_eq!(stage.sleeps.durations(), [s(30), s(20), NANO]);
+    assert_eq!(stage.sleeps.durations(), [s(30), s(20), TICK]);
     stage.at(s(30));
     stage.sleeps.end_all();
     run([&mut starter, &mut joined, &mut last]);
@@ -332,7 +332,7 @@ fn a_usable_token_or_live_credentials_stand_in_for_a_fetch_that_was_given_up() {
         run([&mut starter]);
         assert_eq!(key(&starter.token()), "old");
         // It is a failed fetch.
-        stage.at(s(875) - NANO);
+        stage.at(s(875) - TICK);
         stage.token(&login);
         assert_eq!(stage.provider.calls(), 2);
         stage.at(s(875));
@@ -399,7 +399,7 @@ fn on_a_runtime_with_timers_they_give_a_fetch_up() {
     Call::new(async move { first.token(&jane()).await }).waits();
     drop(entered);
     // Tokio's clock is not in the test's hands. A nanosecond remains.
-    clock.set(at(s(30) - NANO));
+    clock.set(at(s(30) - TICK));
     let error = with_timers.block_on(cache.token(&jane())).unwrap_err();
     assert!(matches!(error, Error::FetchTimedOut { .. }), "{error}");
 }

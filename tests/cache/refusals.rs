@@ -186,7 +186,7 @@ fn a_refusal_whose_fetch_failed_fetches_anew_after_30_s() {
     stage.cache.invalidate(&jane(), &token);
     stage.provider.answer(2, failure());
     stage.token(&jane());
-    stage.at(s(30) - NANO);
+    stage.at(s(30) - TICK);
     stage.token(&joe());
     assert_eq!(stage.provider.calls(), 2);
     stage.at(s(30));
@@ -205,7 +205,7 @@ fn refusals_fetch_at_most_every_30_s() {
     stage.provider.answer(2, keys("old"));
     run([&mut next]);
     let mut token = next.token();
-    for now in [s(21), s(29), s(31) - NANO] {
+    for now in [s(21), s(29), s(31) - TICK] {
         stage.at(now);
         stage.cache.invalidate(&jane(), &token);
         token = stage.token(&jane());
@@ -293,13 +293,31 @@ fn a_refusal_during_a_refusals_fetch_asks_for_another_when_30_s_have_passed() {
     stage.provider.answer(2, keys("middle"));
     run([&mut next]);
     assert_eq!(key(&next.token()), "middle");
-    stage.at(s(30) - NANO);
+    stage.at(s(30) - TICK);
     assert_eq!(key(&stage.token(&joe())), "middle");
     assert_eq!(stage.provider.calls(), 2);
     stage.at(s(30));
     stage.provider.answer(3, keys("new"));
     assert_eq!(key(&stage.token(&kim())), "new");
     assert_eq!(stage.provider.calls(), 3);
+}
+
+#[test]
+fn one_token_refused_to_many_connections_costs_one_fetch() {
+    let (stage, token) = Stage::after_a_fetch_of(keys("old"));
+    stage.cache.invalidate(&jane(), &token);
+    let mut next = stage.waiting_call(&jane());
+    // The others are told while the fetch that the first has asked for is under way.
+    stage.cache.invalidate(&jane(), &token);
+    stage.cache.invalidate(&jane(), &token);
+    stage.provider.answer(2, keys("new"));
+    run([&mut next]);
+    assert_eq!(key(&next.token()), "new");
+    for (now, login) in [(s(29), joe()), (s(30), kim())] {
+        stage.at(now);
+        assert_eq!(key(&stage.token(&login)), "new");
+    }
+    assert_eq!(stage.provider.calls(), 2);
 }
 
 #[test]

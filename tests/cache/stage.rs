@@ -17,7 +17,8 @@ use rds_iam::{
     TokenCache, TokenCacheBuilder,
 };
 
-pub const NANO: Duration = Duration::from_nanos(1);
+/// The least that the clocks of all systems tell apart; that of Windows counts in this.
+pub const TICK: Duration = Duration::from_nanos(100);
 pub const DAY: Duration = Duration::from_secs(86_400);
 
 /// 2024-08-26T22:00:00Z, where every clock starts.
@@ -25,6 +26,14 @@ const START: Duration = Duration::from_secs(1_724_709_600);
 
 pub fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
+}
+
+/// The first and the last instant in whole seconds that the system can name.
+pub fn ends_of_time() -> [SystemTime; 2] {
+    [SystemTime::checked_sub, SystemTime::checked_add].map(|step| {
+        let as_far = |time, power| step(&time, s(1_u64 << power)).unwrap_or(time);
+        (0..63).rev().fold(UNIX_EPOCH, as_far)
+    })
 }
 
 /// The instant that long after the start.

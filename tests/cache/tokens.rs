@@ -1,6 +1,6 @@
 //! Fresh tokens, usable ones, and none (rules 1, 2, 3 and 6 of the contract).
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use rds_iam::{Credentials, Error, Login};
 
@@ -13,12 +13,12 @@ fn a_fresh_token_is_returned_at_once_without_a_provider_call() {
     for (margin, fresh_until) in [
         (s(0), s(900)),
         (s(60), s(840)),
-        (s(450) - NANO, s(450) + NANO),
+        (s(450) - TICK, s(450) + TICK),
     ] {
         let stage = Stage::with(|builder| builder.refresh_margin(margin));
         stage.provider.answer(1, keys("old"));
         let token = stage.token(&jane());
-        for now in [NANO, s(1), s(449), fresh_until - NANO] {
+        for now in [TICK, s(1), s(449), fresh_until - TICK] {
             stage.at(now);
             assert_same(&stage.token(&jane()), &token);
         }
@@ -34,7 +34,7 @@ fn a_fresh_token_is_returned_at_once_without_a_provider_call() {
 #[test]
 fn the_margin_is_60_s_where_none_is_given() {
     let (stage, token) = Stage::after_a_fetch_of(keys("old"));
-    stage.at(s(840) - NANO);
+    stage.at(s(840) - TICK);
     assert_same(&stage.token(&jane()), &token);
     stage.at(s(840));
     assert_differs(&stage.token(&jane()), &token);
@@ -44,7 +44,7 @@ fn the_margin_is_60_s_where_none_is_given() {
 fn a_tokens_life_counts_from_the_whole_second_of_its_date() {
     let stage = Stage::new();
     stage.provider.answer(1, keys("old"));
-    stage.at(s(1) - NANO);
+    stage.at(s(1) - TICK);
     let token = stage.token(&jane());
     assert_eq!(token.expires_at(), at(s(900)));
     stage.at(s(840));
@@ -159,7 +159,7 @@ fn if_the_renewal_fails_the_usable_token_is_handed_out() {
 
 #[test]
 fn a_token_that_expired_during_the_wait_is_not_handed_out() {
-    for (now, is_usable) in [(s(900) - NANO, true), (s(900), false)] {
+    for (now, is_usable) in [(s(900) - TICK, true), (s(900), false)] {
         let (stage, token) = Stage::with_a_usable_token(s(20));
         let mut starter = stage.waiting_call(&jane());
         stage.at(now);
@@ -182,7 +182,7 @@ fn after_a_failed_renewal_no_new_fetch_starts_for_5_s() {
     stage.at(s(844));
     stage.provider.answer(2, failure());
     run([&mut starter]);
-    for now in [s(844), s(845), s(849) - NANO] {
+    for now in [s(844), s(845), s(849) - TICK] {
         stage.at(now);
         assert_same(&stage.token(&jane()), &token);
         // The 5 s hold for the cache, not for each login.
@@ -211,9 +211,9 @@ fn a_failure_in_the_future_holds_no_fetch_back() {
 #[test]
 fn a_renewal_that_would_not_live_longer_returns_the_token_in_hand() {
     for (expiry, lives_longer) in [
-        (s(900) - NANO, false),
+        (s(900) - TICK, false),
         (s(900), false),
-        (s(900) + NANO, true),
+        (s(900) + TICK, true),
     ] {
         let (stage, token) = Stage::with_a_usable_token(s(60));
         let mut starter = stage.waiting_call(&jane());
@@ -284,7 +284,7 @@ fn while_live_credentials_are_renewed_they_sign_for_all_but_the_caller_that_wait
 
 #[test]
 fn if_their_renewal_fails_live_credentials_sign_if_they_still_live_after_the_wait() {
-    for (now, live) in [(s(900) - NANO, true), (s(900), false)] {
+    for (now, live) in [(s(900) - TICK, true), (s(900), false)] {
         let old = keys_until("old", s(900));
         let (stage, _) = Stage::after_a_fetch_of(old.clone());
         stage.at(s(880));
@@ -370,7 +370,7 @@ fn a_usable_token_that_outlives_the_credentials_at_hand_is_renewed_as_any_other(
     let (stage, token) = Stage::with_a_usable_token(s(60));
     stage.provider.answer(2, keys_until("short", s(850)));
     assert_same(&stage.token(&jane()), &token);
-    stage.at(s(870) - NANO);
+    stage.at(s(870) - TICK);
     assert_same(&stage.token(&jane()), &token);
     stage.at(s(870));
     let mut starter = stage.waiting_call(&jane());
@@ -396,7 +396,7 @@ fn after_a_suspend_the_token_is_renewed() {
 
 #[test]
 fn where_the_clock_has_gone_back_to_more_than_60_s_before_a_token_was_signed_it_is_signed_anew() {
-    for now in [s(1000) - NANO, s(940)] {
+    for now in [s(1000) - TICK, s(940)] {
         let stage = Stage::new();
         stage.at(s(1000));
         stage.provider.answer(1, keys("old"));
@@ -406,7 +406,7 @@ fn where_the_clock_has_gone_back_to_more_than_60_s_before_a_token_was_signed_it_
         assert_eq!(stage.provider.calls(), 1);
     }
     let old = keys_until("old", DAY);
-    for now in [s(940) - NANO, s(0)] {
+    for now in [s(940) - TICK, s(0)] {
         let (stage, _) = Stage::after_a_fetch_of(old.clone());
         stage.at(s(1000));
         stage.token(&jane());
@@ -421,7 +421,7 @@ fn where_the_clock_has_gone_back_to_more_than_60_s_before_a_token_was_signed_it_
 
 #[test]
 fn nor_is_such_a_token_handed_out_when_its_renewal_fails() {
-    for (now, is_usable) in [(s(940), true), (s(940) - NANO, false)] {
+    for (now, is_usable) in [(s(940), true), (s(940) - TICK, false)] {
         let stage = Stage::with(|builder| builder.refresh_margin(s(120)));
         let old = keys_until("old", s(1050));
         stage.at(s(1000));
@@ -441,9 +441,8 @@ fn nor_is_such_a_token_handed_out_when_its_renewal_fails() {
 
 #[test]
 fn a_clock_out_of_range_is_an_error_and_no_panic() {
-    let first = UNIX_EPOCH - Duration::from_secs(i64::MAX as u64);
-    let last = UNIX_EPOCH + Duration::from_secs(i64::MAX as u64);
-    for now in [first, UNIX_EPOCH - NANO, last] {
+    let [first, last] = ends_of_time();
+    for now in [first, UNIX_EPOCH - TICK, last] {
         for expiry in [None, Some(first), Some(UNIX_EPOCH), Some(last)] {
             let stage = Stage::new();
             let credentials = Credentials::new("akid", "secret", None, expiry, "test");
