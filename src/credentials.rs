@@ -367,7 +367,7 @@ impl State {
 }
 
 /// A provider that gives a fetch up itself, after as long as it is waited for, is told of in the same words.
-fn error_of(error: CredentialsError) -> Error {
+pub(crate) fn error_of(error: CredentialsError) -> Error {
     match &error {
         CredentialsError::ProviderTimedOut(details)
             if details.timeout_duration() >= FETCH_LIMIT =>

@@ -22,7 +22,7 @@ use tokio::runtime::{self, Handle};
 use tokio::time::{sleep, timeout};
 
 use crate::cache::RegionSource;
-use crate::credentials::FETCH_LIMIT;
+use crate::credentials::{FETCH_LIMIT, error_of};
 use crate::login::LoginParts;
 use crate::{Error, Login, Token, TokenCache, TokenCacheBuilder, region};
 
@@ -70,7 +70,7 @@ pub fn shared_cache() -> &'static TokenCache {
 impl From<&SdkConfig> for TokenCacheBuilder {
     fn from(config: &SdkConfig) -> TokenCacheBuilder {
         let mut builder = TokenCacheBuilder::new(config.credentials_provider());
-        if let Some(region) = config.region() {
+        if let Some(region) = config.region().filter(|region| names_one(region)) {
             builder = builder.region(region.as_ref());
         }
         if let Some(clock) = config.time_source() {
@@ -120,12 +120,15 @@ impl DefaultChain {
     /// The search for the default region that is under way, or a new one: one that found nothing is not kept.
     fn search(&self) -> Search {
         let mut search = self.search.lock().unwrap_or_else(PoisonError::into_inner);
+        // Polled, since nobody may have waited for it to the end.
+        let found_nothing =
+            |search: &Search| matches!(search.clone().now_or_never(), Some(Ok(None) | Err(_)));
         match &*search {
-            Some(search) if search.peek().is_none() => search.clone(),
+            Some(search) if !found_nothing(search) => search.clone(),
             _ => {
                 let found = self.on_its_thread(find_default_region());
                 search
-                    .insert(async { found.await? }.boxed().shared())
+                    .insert(async { found.await.map_err(error_of)? }.boxed().shared())
                     .clone()
             }
         }
@@ -175,13 +178,13 @@ impl ProvideCredentials for DefaultChain {
 /// On the thread too, so that whoever waits needs no timer of their own.
 impl AsyncSleep for DefaultChain {
     fn sleep(&self, duration: Duration) -> Sleep {
-        let runtime = self.runtime();
-        Sleep::new(async move {
-            match runtime {
-                Ok(runtime) => drop(runtime.spawn(async move { sleep(duration).await }).await),
-                Err(_) => pending().await,
+        match self.runtime() {
+            Ok(runtime) => {
+                let _timer_of_that_runtime = runtime.enter();
+                Sleep::new(sleep(duration))
             }
-        })
+            Err(_) => Sleep::new(pending()),
+        }
     }
 }
 
@@ -204,18 +207,23 @@ fn start_thread() -> io::Result<Handle> {
     started.recv().map_err(io::Error::other)?
 }
 
-/// The region of the environment, else of the profile. One that is set to nothing, as container set-ups do, names
-/// nothing: the SDK's own providers would take it.
+/// The SDK takes a setting that is set to nothing, as container set-ups do, for a region.
+fn names_one(region: &Region) -> bool {
+    !region.as_ref().is_empty()
+}
+
+/// The region of the environment, else of the profile.
 async fn configured_region() -> Option<Region> {
     let in_environment = ["AWS_REGION", "AWS_DEFAULT_REGION"]
         .iter()
         .filter_map(|variable| env::var(variable).ok())
-        .find(|region| !region.is_empty());
+        .map(Region::new)
+        .find(names_one);
     match in_environment {
-        Some(region) => Some(Region::new(region)),
+        Some(region) => Some(region),
         None => {
             let in_profile = ProfileFileRegionProvider::new().region().await;
-            in_profile.filter(|region| !region.as_ref().is_empty())
+            in_profile.filter(names_one)
         }
     }
 }

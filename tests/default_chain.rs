@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::{Future, pending, ready};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread, ThreadId};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -29,7 +29,7 @@ use tokio::runtime::{self, Runtime};
 use tokio::time::Instant;
 use tracing::field::{Field, Visit};
 use tracing::span;
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 const HOST: &str = "mydb.abcdefghijkl.eu-west-1.rds.amazonaws.com";
 const OTHER_HOST: &str = "other.abcdefghijkl.us-east-1.rds.amazonaws.com";
@@ -289,6 +289,32 @@ fn a_search_for_the_region_that_fails_is_an_error_and_the_next_call_searches_ane
             imds.behave(Behaviour::Hang);
             let said = failure(CNAME).await;
             assert!(said.contains("no region for db.example.com"), "{said}");
+            imds.behave(Behaviour::Answer);
+            assert_signed(&token(CNAME).await, "key-of-the-environment/ap-south-2");
+        });
+    });
+}
+
+#[test]
+fn a_search_that_failed_when_nobody_waited_for_it_any_more_is_not_kept() {
+    alone(&ENVIRONMENT_KEYS, |home| {
+        let (tell, told) = mpsc::channel();
+        listen(move |event| {
+            let metadata = event.metadata();
+            if metadata.target() == "aws_config::imds::region" && *metadata.level() == Level::WARN {
+                drop(tell.send(()));
+            }
+        });
+        let imds = instance(home);
+        imds.behave(Behaviour::Hold);
+        on_tokio(async {
+            let caller = tokio::spawn(token(CNAME));
+            imds.wait_for_requests(1);
+            caller.abort();
+            imds.behave(Behaviour::Status(403));
+            told.recv().expect("a search that fails");
+            // The SDK's thread does one thing at a time: after this, the search is over.
+            token(HOST).await;
             imds.behave(Behaviour::Answer);
             assert_signed(&token(CNAME).await, "key-of-the-environment/ap-south-2");
         });
@@ -774,16 +800,20 @@ fn a_configuration_without_a_provider_makes_no_cache() {
 
 #[test]
 fn a_configuration_without_a_region_leaves_a_host_that_names_none_without_one() {
-    let config = SdkConfig::builder()
-        .credentials_provider(provider())
-        .build();
-    let cache = TokenCacheBuilder::from(&config).build().expect("a cache");
-    let outcome = on_no_runtime(cache.token(&login(CNAME)));
-    assert!(
-        matches!(outcome, Err(Error::NoRegion { .. })),
-        "{outcome:?}"
-    );
-    on_no_runtime(cache.token(&login(HOST))).expect("a token");
+    // The SDK takes a variable that is set to nothing for a region.
+    for region in [None, Some(Region::new(""))] {
+        let config = SdkConfig::builder()
+            .credentials_provider(provider())
+            .region(region)
+            .build();
+        let cache = TokenCacheBuilder::from(&config).build().expect("a cache");
+        let outcome = on_no_runtime(cache.token(&login(CNAME)));
+        assert!(
+            matches!(outcome, Err(Error::NoRegion { .. })),
+            "{outcome:?}"
+        );
+        on_no_runtime(cache.token(&login(HOST))).expect("a token");
+    }
 }
 
 // What it says.
