@@ -102,7 +102,7 @@ impl TokenCache {
         TokenCacheBuilder::new(Some(SharedCredentialsProvider::new(provider)))
     }
 
-    /// A token for `login` that is valid now, with as much of its life left as can be had without need to wait.
+    /// A token for `login` that is valid now. One that is no longer fresh is renewed first, if it can be.
     ///
     /// # Errors
     ///
@@ -548,7 +548,8 @@ mod keep_fresh {
         /// clock is looked at once a minute at least, so that a suspend is noticed, and
         /// [`invalidate`](TokenCache::invalidate) renews at once. Drop the future to end it.
         ///
-        /// It sleeps with the cache's [`sleep_impl`](crate::TokenCacheBuilder::sleep_impl), tokio's timer unless set.
+        /// It sleeps with the cache's [`sleep_impl`](crate::TokenCacheBuilder::sleep_impl), tokio's timer unless set. A
+        /// sleep that never ends, such as that of tokio outside of its runtime, leaves it with its first token.
         pub async fn keep_fresh(&self, login: &Login, mut apply: impl FnMut(&Token)) -> Infallible {
             let mut applied: Option<Token> = None;
             let mut retry_delays = RetryDelays::default();

@@ -64,8 +64,8 @@ struct Fetch {
     number: u64,
     started_at: SystemTime,
     begun_before_refusal: bool,
-    /// The runtime that it began on, which has to run for it to get on.
-    runtime: Option<RuntimeId>,
+    /// Those that have polled it. Each of them may have to run for it to get on.
+    runtimes: Vec<RuntimeId>,
     outcome: Outcome,
 }
 
@@ -179,9 +179,15 @@ impl CredentialsKeeper {
         let can_make_do = has_usable_token || (is_live && !state.refused);
         _given_up = state.fetch.take_if(|fetch| {
             let standing_still = caller.standing_still();
-            let is_stuck = standing_still.is_some() && fetch.runtime == standing_still;
+            let is_stuck = standing_still.is_some_and(|it| fetch.runtimes.contains(&it));
             has_passed(FETCH_LIMIT, fetch.started_at, now) || (is_stuck && !can_make_do)
         });
+        if let (Some(fetch), Caller::Async) = (&mut state.fetch, caller) {
+            let runtime = self.polling_runtime();
+            fetch
+                .runtimes
+                .extend(runtime.filter(|it| !fetch.runtimes.contains(it)));
+        }
         let (fetch, is_waited_for) = match &state.fetch {
             Some(fetch) => (fetch.clone(), !can_make_do),
             None if (has_usable_token || is_live) && !self.is_due(&state, now) => return None,
@@ -302,11 +308,16 @@ impl CredentialsKeeper {
             number,
             started_at: now,
             begun_before_refusal: false,
-            runtime: current_runtime().filter(|_| !self.provider_runs_on_its_own),
+            runtimes: self.polling_runtime().into_iter().collect(),
             outcome: outcome.boxed().shared(),
         };
         state.fetch = Some(fetch.clone());
         fetch
+    }
+
+    /// The runtime that the provider's future may need from here on, being polled here.
+    fn polling_runtime(&self) -> Option<RuntimeId> {
+        current_runtime().filter(|_| !self.provider_runs_on_its_own)
     }
 
     /// Files the provider's answer to a fetch. Where another has taken its place, it only tells those who still wait

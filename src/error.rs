@@ -66,7 +66,9 @@ pub enum Error {
     },
 
     /// The AWS configuration was made without a credentials provider.
-    #[error("no credentials provider: the AWS configuration was made without one")]
+    #[error(
+        "no credentials provider: the AWS configuration was made without one; load it with credentials, or give `TokenCache::builder` a provider"
+    )]
     NoCredentialsProvider,
 
     /// The credentials provider failed.

@@ -53,15 +53,49 @@
 //!
 //! The [examples](https://docs.rs/crate/rds-iam/latest/source/examples/) are whole programs, for MySQL too. Pools that
 //! hold a fixed password get each new token from [`TokenCache::keep_fresh`]; [the guide](guide::pools) shows it, and
-//! every driver's way to insist on TLS.
+//! each driver's way to insist on TLS.
 //!
 //! What is signed is the database's own endpoint, a [`Login`]. What is dialled to get there (a tunnel, an address) is
 //! not looked at.
 //!
+//! # What the cache promises
+//!
+//! [`token`](fn@token) asks one [`TokenCache`] that the whole process shares, [`shared_cache`]. Each cache keeps this
+//! contract:
+//!
+//! 1. A token is *fresh* while more than the refresh margin (60 s unless set) of its life is left. It is returned at
+//!    once: no lock is held across an await, no provider called.
+//! 2. A token is *usable* until it expires. One that is no longer fresh is renewed, and the caller that starts a
+//!    fetch of credentials for that waits for it. Others that find a fetch under way poll it once, so that an
+//!    abandoned one gets on too, and get the usable token at once. Where a renewal fails, the usable token is
+//!    returned, if it still is usable by the clock read after the wait; after that no fetch starts for 5 s. A renewal
+//!    that would not live longer returns the token in hand.
+//! 3. Where no token is usable, live credentials sign one, and 2. holds for their renewal. Only where none live do
+//!    callers wait, all for one fetch. If it fails, all of them are told why, and the next call starts anew.
+//! 4. One fetch at a time serves all logins, driven by whoever polls it. A caller that is dropped, or polls once and
+//!    never again, holds nobody up. A panic of the provider is a failed fetch. A fetch is given up after 30 s: the
+//!    next call starts another, and where there is a timer ([`sleep_impl`](TokenCacheBuilder::sleep_impl)) those who
+//!    wait get an error.
+//! 5. Credentials are kept, and renewed when they would expire within a token's lifetime (900 s) and the margin, so
+//!    that tokens live as long as they can: at most every 30 s where the provider has none that live longer. Those
+//!    without an expiry are fetched again after 900 s, when a token is renewed, to notice that keys were rotated.
+//!    Where a fetch fails, the kept ones sign while they live. A provider that answers with expired ones has failed.
+//! 6. The wall clock decides, since the servers judge by it: after a suspend a token is renewed, and where the clock
+//!    has been set back to more than 60 s before a token was signed, it is signed anew.
+//! 7. [`invalidate`](TokenCache::invalidate) drops a token that the database refused, and where the credentials at
+//!    hand signed it, they are fetched anew, at most every 30 s. Callers without a usable token wait for that fetch; if it
+//!    fails, the kept ones sign.
+//! 8. At most [`capacity`](TokenCacheBuilder::capacity) tokens are held; the least useful go first. Secrets are wiped
+//!    from memory when dropped.
+//! 9. It starts no task and no thread, and needs no runtime but the provider's own. (The process-wide cache has a
+//!    thread for the AWS SDK, `blocking_token` uses one to renew.)
+//! 10. `keep_fresh` (feature `rt-tokio`) hands a pool a valid token now and each new one before the last expires, for
+//!     ever, through failures, suspends and refusals.
+//!
 //! # A cache of your own
 //!
-//! [`shared_cache`] is the [`TokenCache`] behind [`token`](fn@token). Others are built over any credentials provider,
-//! one of the AWS SDK's, an [`SdkConfig`] or one of your own, and by any clock:
+//! A cache is built over the credentials of an [`SdkConfig`], such as those of another role,
+//! `TokenCacheBuilder::from(&config).build()`, or over any provider, and by any clock:
 //!
 //! ```
 //! use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -105,37 +139,6 @@
 //! # }
 //! ```
 //!
-//! # What the cache promises
-//!
-//! 1. A token is *fresh* while more than the refresh margin (60 s unless set) of its life is left. It is returned at
-//!    once: no lock is held across an await, no provider called.
-//! 2. A token is *usable* until it expires. One that is no longer fresh is renewed, and the caller that starts a
-//!    fetch of credentials for that waits for it. Others that find a fetch under way poll it once, so that an
-//!    abandoned one gets on too, and get the usable token at once. Where a renewal fails, the usable token is
-//!    returned, if it still is usable by the clock read after the wait; after that no fetch starts for 5 s. A renewal
-//!    that would not live longer returns the token in hand.
-//! 3. Where no token is usable, live credentials sign one, and 2. holds for their renewal. Only where none live do
-//!    callers wait, all for one fetch. If it fails, all of them are told why, and the next call starts anew.
-//! 4. One fetch at a time serves all logins, driven by whoever polls it. A caller that is dropped, or polls once and
-//!    never again, holds nobody up. A panic of the provider is a failed fetch. A fetch is given up after 30 s: the
-//!    next call starts another, and where there is a timer ([`sleep_impl`](TokenCacheBuilder::sleep_impl)) those who
-//!    wait get an error.
-//! 5. Credentials are kept, and renewed when they would expire within a token's lifetime (900 s) and the margin, so
-//!    that tokens live as long as they can: at most every 30 s where the provider has none that live longer. Those
-//!    without an expiry are fetched again after 900 s, when a token is renewed, to notice that keys were rotated.
-//!    Where a fetch fails, the kept ones sign while they live. A provider that answers with expired ones has failed.
-//! 6. The wall clock decides, since the servers judge by it: after a suspend a token is renewed, and where the clock
-//!    has been set back to more than 60 s before a token was signed, it is signed anew.
-//! 7. [`invalidate`](TokenCache::invalidate) drops a token that the database refused, and where the credentials at
-//!    hand signed it, they are fetched anew, at most every 30 s; who has no usable token waits for that. If it fails,
-//!    the kept ones sign.
-//! 8. At most [`capacity`](TokenCacheBuilder::capacity) tokens are held; the least useful go first. Secrets are wiped
-//!    from memory when dropped.
-//! 9. It starts no task and no thread, and needs no runtime but the provider's own. (The process-wide cache has a
-//!    thread for the AWS SDK, `blocking_token` uses one to renew.)
-//! 10. `keep_fresh` (feature `rt-tokio`) hands a pool a valid token now and each new one before the last expires, for
-//!     ever, through failures, suspends and refusals.
-//!
 //! # In other crates
 //!
 //! Without default features nothing is brought in that a crate with credentials of its own does not need: no HTTP
@@ -151,7 +154,7 @@
 //!
 //! | [`Error`] | when | what to do |
 //! | --- | --- | --- |
-//! | [`InvalidHost`](Error::InvalidHost), [`InvalidPort`](Error::InvalidPort), [`InvalidUser`](Error::InvalidUser), [`InvalidUrl`](Error::InvalidUrl) | a `Login` is made | give the database's endpoint, port and user; each names what is wrong |
+//! | [`InvalidHost`](Error::InvalidHost), [`InvalidPort`](Error::InvalidPort), [`InvalidUser`](Error::InvalidUser), [`InvalidUrl`](Error::InvalidUrl) | a `Login` is made, or a token written into a URL | give the database's endpoint, port and user; each names what is wrong |
 //! | [`InvalidRegion`](Error::InvalidRegion) | a region is given, or found for the process-wide cache | give its name, not a zone's |
 //! | [`NoRegion`](Error::NoRegion) | neither the host's name nor the configuration names one | [`Login::with_region`], [`TokenCacheBuilder::region`], `AWS_REGION`, or the profile's `region` |
 //! | [`NoCredentialsProvider`](Error::NoCredentialsProvider) | an `SdkConfig` was made without one | load it with credentials, or use [`TokenCache::builder`] |
@@ -170,8 +173,10 @@
 //! | --- | --- | --- |
 //! | `aws-config` | yes | [`token`](fn@token) and [`shared_cache`], over the AWS SDK's default chain; brings `rt-tokio` |
 //! | `url` | yes | [`Login::from_url`], [`Token::set_as_password`] |
-//! | `rt-tokio` | with `aws-config` | waiting on tokio's timer |
-//! | `blocking` | no | `blocking::token`, `TokenCache::blocking_token`; brings `rt-tokio` |
+//! | `rt-tokio` | with `aws-config` | [`TokenCache::keep_fresh`], waiting on tokio's timer |
+//! | `blocking` | no | `TokenCache::blocking_token`, with `aws-config` also `blocking::token`; brings `rt-tokio` |
+//!
+//! Rust 1.94.1 is the oldest that builds it.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // For the library alone: a test or an example may end itself where the library must not.

@@ -135,8 +135,8 @@ impl Login {
 
     /// The same login, signed for `region` instead of the one that the host's name holds.
     ///
-    /// For hosts whose name holds none, such as a CNAME or a global endpoint. Any name with a region's shape will do;
-    /// there is no list.
+    /// For hosts whose name holds none, such as Aurora's global endpoint. Any name with a region's shape will do; there
+    /// is no list.
     ///
     /// # Errors
     ///

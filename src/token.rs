@@ -29,8 +29,8 @@ impl Token {
         }
     }
 
-    /// The token itself, to be sent as the password over verified TLS and nothing else: ASCII, from 350 bytes with a
-    /// long-term key to several thousand with a session token.
+    /// The token itself, to be sent as the password over verified TLS and nothing else: ASCII, some 350 bytes with a
+    /// long-term key, up to several thousand with a session token.
     pub fn as_str(&self) -> &str {
         &self.text
     }

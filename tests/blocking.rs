@@ -225,6 +225,29 @@ fn a_fetch_of_the_runtime_that_it_keeps_from_running_does_not_hold_it_up() {
 }
 
 #[test]
+fn a_fetch_that_the_runtime_has_only_moved_on_does_not_hold_it_up() {
+    let on_the_second_runtime = || {
+        async {
+            tokio::task::yield_now().await;
+            by_tokio_s_timer().await
+        }
+        .boxed()
+    };
+    alone(&[], |_| {
+        let cache = cache(&Provider::new(move |_| on_the_second_runtime()));
+        let login = login();
+        let mut begun = pin!(cache.token(&login));
+        assert!(begun.as_mut().now_or_never().is_none());
+        current_thread_runtime().block_on(async {
+            let mut moved_on = pin!(cache.token(&login));
+            assert!(moved_on.as_mut().now_or_never().is_none());
+            assert_token(&cache);
+            moved_on.await.expect("a token");
+        });
+    });
+}
+
+#[test]
 fn a_fetch_of_a_runtime_whose_threads_all_call_it_does_not_hold_them_up() {
     alone(&[], |_| {
         let runtime = runtime_of(2);
