@@ -28,7 +28,8 @@ impl TokenCache {
     /// [`token`](TokenCache::token) for code without async.
     ///
     /// A token that is fresh is returned at once. Else the calling thread stands still while another renews it, so
-    /// this may be called where a runtime runs as well, and then keeps one of its threads.
+    /// this may be called where a runtime runs as well, and then keeps one of its threads. A fetch that this runtime has
+    /// moved on may not get on meanwhile: it is left alone where there is a usable token, else another takes its place.
     ///
     /// # Errors
     ///

@@ -378,7 +378,8 @@ impl TokenCacheBuilder {
     ///
     /// With the feature `rt-tokio` it is tokio's timer unless set here, which needs a tokio runtime with its timers
     /// on. Where there is none, a caller waits for as long as the provider takes, though a call after 30 s starts
-    /// another fetch.
+    /// another fetch. That a runtime has its timers off shows only in a panic of tokio's, which is caught: set a sleep
+    /// there, in a program that aborts on panics above all.
     pub fn sleep_impl(self, sleep: impl AsyncSleep + 'static) -> Self {
         TokenCacheBuilder {
             sleep: Some(SharedAsyncSleep::new(sleep)),

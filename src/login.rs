@@ -4,7 +4,6 @@ use std::net::Ipv6Addr;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use quick_cache::Equivalent;
-use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::error::excerpt;
@@ -24,14 +23,6 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
 /// `text` with every byte outside `A-Z a-z 0-9 - _ . ~` as `%XX` in upper case, as SigV4 encodes a value.
 pub(crate) fn percent_encode(text: &str) -> PercentEncode<'_> {
     utf8_percent_encode(text, ENCODED)
-}
-
-/// The same of a secret, in a buffer that never grew and so left no copy behind.
-pub(crate) fn percent_encode_secret(text: &str) -> Zeroizing<Box<str>> {
-    let len = percent_encode(text).map(str::len).sum();
-    let mut encoded = String::with_capacity(len);
-    encoded.extend(percent_encode(text));
-    Zeroizing::new(encoded.into_boxed_str())
 }
 
 /// Who logs in where: a database's endpoint and user, validated and encoded once, to be signed many times.
@@ -268,14 +259,16 @@ fn normalize_host(given: &str) -> Result<String, Error> {
     Ok(name.to_ascii_lowercase())
 }
 
-/// Of a host that somebody took a whole URL for, what is neither a password before an `@` nor a token after a `?`.
+/// Of a host that somebody took a whole URL for, what is neither a password before an `@` nor a token after a `?`; of a
+/// DSN, nothing.
 fn without_secrets(host: &str) -> &str {
     let (user, rest) = host.rsplit_once('@').unwrap_or(("", host));
-    if user.contains(['?', '#']) {
-        // The `@` may be part of a secret.
+    let shown = rest.split(['?', '#']).next().unwrap_or_default();
+    // The `@` may be part of a secret, and a `=` stand before one.
+    if user.contains(['?', '#']) || shown.contains('=') {
         return "…";
     }
-    rest.split(['?', '#']).next().unwrap_or_default()
+    shown
 }
 
 fn validate_user(user: &str) -> Result<(), Error> {

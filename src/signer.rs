@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::login::{percent_encode, percent_encode_secret};
+use crate::login::percent_encode;
+use crate::token::percent_encode_secret;
 use crate::{Error, Login, Token, region};
 
 const SERVICE: &str = "rds-db";

@@ -4,6 +4,8 @@ use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
+use crate::login::percent_encode;
+
 /// A password for one login at one database, and when it expires.
 ///
 /// A secret: whoever has it can log in until it expires. So there is neither `Display` nor `Deref`, which would let
@@ -57,12 +59,20 @@ impl Token {
     /// left as it was.
     #[cfg(feature = "url")]
     pub fn set_as_password(&self, url: &mut url::Url) -> Result<(), crate::Error> {
-        let encoded = crate::login::percent_encode_secret(self.as_str());
+        let encoded = percent_encode_secret(self.as_str());
         url.set_password(Some(&encoded))
             .map_err(|()| crate::Error::InvalidUrl {
                 reason: "it can have no password, since it names no host",
             })
     }
+}
+
+/// As [`percent_encode`], in a buffer that never grew and so left no copy behind.
+pub(crate) fn percent_encode_secret(secret: &str) -> Zeroizing<Box<str>> {
+    let len = percent_encode(secret).map(str::len).sum();
+    let mut encoded = String::with_capacity(len);
+    encoded.extend(percent_encode(secret));
+    Zeroizing::new(encoded.into_boxed_str())
 }
 
 impl fmt::Debug for Token {

@@ -302,7 +302,7 @@ fn a_search_that_failed_when_nobody_waited_for_it_any_more_is_not_kept() {
         listen(move |event| {
             let metadata = event.metadata();
             if metadata.target() == "aws_config::imds::region" && *metadata.level() == Level::WARN {
-                drop(tell.send(()));
+                let _ = tell.send(());
             }
         });
         let imds = instance(home);

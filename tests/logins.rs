@@ -170,6 +170,19 @@ fn a_url_given_for_a_host_is_an_error_without_its_password() {
     }
 }
 
+#[test]
+fn a_dsn_given_for_a_host_is_an_error_without_its_password() {
+    for host in [
+        "host=db7 password=s3cret",
+        "db7;Password=s3cret",
+        "server=tcp:db7,5432;pwd=s3cret",
+    ] {
+        let error = Login::new(host, 5432, "jane").expect_err(host);
+        assert_names(&error, "host", "…");
+        assert!(!format!("{error} {error:?}").contains("cret"), "{error:?}");
+    }
+}
+
 // Ports and users
 
 #[test]
