@@ -54,10 +54,8 @@ fn threads_that_come_at_the_same_moment_start_one_fetch() {
             if is_answered_at_once {
                 provider.answer(1, short_lived.clone());
             }
-            let mut calls = ["jane", "joe", "kim", "max"].map(|user| {
-                let cache = cache.clone();
-                Call::new(async move { cache.token(&login(user)).await })
-            });
+            let mut calls =
+                ["jane", "joe", "kim", "max"].map(|user| Call::of(&cache, &login(user)));
             thread::scope(|threads| {
                 for call in &mut calls {
                     threads.spawn(|| call.poll().is_some());
@@ -156,10 +154,7 @@ fn so_is_a_panic_before_the_provider_has_made_its_future() {
         .sleep_impl(Sleeps::default())
         .build()
         .unwrap();
-    let call = || {
-        let cache = cache.clone();
-        Call::new(async move { cache.token(&jane()).await })
-    };
+    let call = || Call::of(&cache, &jane());
     let error = call().error();
     assert!(matches!(error, Error::CredentialsFailed { .. }), "{error}");
     assert_eq!(key(&call().token()), "akid");
@@ -369,10 +364,7 @@ fn without_a_sleep_or_a_runtime_with_timers_the_clock_alone_gives_a_fetch_up() {
             .time_source(clock.clone())
             .build()
             .unwrap();
-        let call = || {
-            let cache = cache.clone();
-            Call::new(async move { cache.token(&jane()).await })
-        };
+        let call = || Call::of(&cache, &jane());
         call().waits();
         clock.set(at(s(31)));
         let mut second = call();
@@ -395,10 +387,9 @@ fn on_a_runtime_with_timers_they_give_a_fetch_up() {
         .build()
         .unwrap();
     let entered = with_timers.enter();
-    let first = cache.clone();
-    Call::new(async move { first.token(&jane()).await }).waits();
+    Call::of(&cache, &jane()).waits();
     drop(entered);
-    // Tokio's clock is not in the test's hands. A nanosecond remains.
+    // Tokio's clock is not in the test's hands. A tick remains.
     clock.set(at(s(30) - TICK));
     let error = with_timers.block_on(cache.token(&jane())).unwrap_err();
     assert!(matches!(error, Error::FetchTimedOut { .. }), "{error}");

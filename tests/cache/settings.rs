@@ -144,8 +144,8 @@ fn a_region_that_cannot_be_one_is_an_error_that_names_it() {
 #[test]
 fn the_clock_is_the_systems_where_none_is_given() {
     let cache = TokenCache::builder(keys("akid")).build().unwrap();
-    let mut call = Call::new(async move { cache.token(&jane()).await });
-    assert!(call.token().expires_at() > at(365 * DAY));
+    let token = Call::of(&cache, &jane()).token();
+    assert!(token.expires_at() > at(365 * DAY));
 }
 
 #[test]
@@ -263,11 +263,7 @@ fn debug_shows_no_secret_of_a_cache_or_its_builder() {
     assert_shows_no_secret(&builder, "");
     let cache = builder.build().unwrap();
     assert_shows_no_secret(&cache, "");
-    let mut call = Call::new({
-        let cache = cache.clone();
-        async move { cache.token(&jane()).await }
-    });
-    let token = call.token();
+    let token = Call::of(&cache, &jane()).token();
     assert!(
         token.as_str().contains(SECRETS[1]),
         "the marker would be seen"
@@ -288,11 +284,7 @@ fn debug_shows_the_settings_and_how_many_logins_there_are() {
     }
     let cache = builder.build().unwrap();
     assert!(format!("{cache:?}").contains("logins: 0,"), "{cache:?}");
-    let mut call = Call::new({
-        let cache = cache.clone();
-        async move { cache.token(&jane()).await }
-    });
-    call.token();
+    Call::of(&cache, &jane()).token();
     let shown = format!("{cache:?}");
     for part in ["logins: 1,", "77s"] {
         assert!(shown.contains(part), "{part} in {shown}");
