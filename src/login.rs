@@ -1,4 +1,4 @@
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::hash::{Hash, Hasher};
 use std::net::Ipv6Addr;
 
@@ -8,6 +8,14 @@ use quick_cache::Equivalent;
 use crate::Error;
 use crate::error::excerpt;
 use crate::region;
+
+/// More than any database allows: 63 bytes in PostgreSQL ([identifiers][postgres]), 32 characters in MySQL ([user
+/// names][mysql]), 128 characters of up to 3 bytes in MariaDB ([identifier names][mariadb]).
+///
+/// [postgres]: https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS
+/// [mysql]: https://dev.mysql.com/doc/refman/8.4/en/user-names.html
+/// [mariadb]: https://mariadb.com/docs/server/reference/sql-structure/sql-language-structure/identifier-names
+const MAX_USER_LEN: usize = 512;
 
 /// How every canonical request ends: the one signed header, and SHA-256 of the empty payload.
 const SIGNED_HEADERS_AND_PAYLOAD: &str =
@@ -222,10 +230,16 @@ impl Equivalent<Login> for LoginParts<'_> {
     }
 }
 
-/// `user@host:port`
+/// `user@host:port`, with the user's invisible characters and backslashes escaped, for a log.
 impl fmt::Display for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}:{}", self.user, self.host, self.port)
+        for c in self.user.chars() {
+            match c {
+                '\'' | '"' => f.write_char(c)?,
+                _ => write!(f, "{}", c.escape_debug())?,
+            }
+        }
+        write!(f, "@{}:{}", self.host, self.port)
     }
 }
 
@@ -239,7 +253,7 @@ fn normalize_host(given: &str) -> Result<String, Error> {
     let name = given.strip_suffix('.').unwrap_or(given);
     let invalid = |reason| {
         Err(Error::InvalidHost {
-            host: excerpt(without_secrets(given)),
+            host: excerpt(&without_secrets(given)),
             reason,
         })
     };
@@ -259,21 +273,45 @@ fn normalize_host(given: &str) -> Result<String, Error> {
     Ok(name.to_ascii_lowercase())
 }
 
-/// Of a host that somebody took a whole URL for, what is neither a password before an `@` nor a token after a `?`; of a
-/// DSN, nothing.
-fn without_secrets(host: &str) -> &str {
-    let (user, rest) = host.rsplit_once('@').unwrap_or(("", host));
+/// The form in which a [`Login`] has `host`, if that is another.
+#[cfg(feature = "aws-config")]
+pub(crate) fn normalized_name(host: &str) -> Option<String> {
+    let is_normalized = !host.ends_with('.') && !host.bytes().any(|b| b.is_ascii_uppercase());
+    let normalize = || host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    (!is_normalized).then(normalize)
+}
+
+/// Strips possible secrets from a URL or `USER:PASSWORD` that was given as a host. Returns `…` for a DSN.
+fn without_secrets(host: &str) -> String {
+    let (scheme, rest) = match host.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), host),
+    };
+    let (user, rest) = rest.rsplit_once('@').unwrap_or(("", rest));
     let shown = rest.split(['?', '#']).next().unwrap_or_default();
     // The `@` may be part of a secret, and a `=` stand before one.
     if user.contains(['?', '#']) || shown.contains('=') {
-        return "…";
+        return "…".to_owned();
     }
-    shown
+    match shown.split_once(':') {
+        Some((host, rest)) if !is_like_ipv6(shown) && rest.parse::<u16>().is_err() => {
+            format!("{scheme}{host}:…")
+        }
+        _ => format!("{scheme}{shown}"),
+    }
+}
+
+fn is_like_ipv6(host: &str) -> bool {
+    let address = host.split('%').next().unwrap_or_default();
+    let is_part = |b: u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.' | b'[' | b']');
+    address.matches(':').count() > 1 && address.bytes().all(is_part)
 }
 
 fn validate_user(user: &str) -> Result<(), Error> {
     let reason = if user.is_empty() {
         "it is empty"
+    } else if user.len() > MAX_USER_LEN {
+        "it is longer than 512 bytes"
     } else if user.chars().any(char::is_control) {
         "it has control characters"
     } else {

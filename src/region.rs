@@ -80,8 +80,15 @@ fn is_dns_label(label: &str) -> bool {
         && !label.ends_with('-')
 }
 
+/// A region is a label of its endpoints' names ([RFC 1035, section
+/// 2.3.4](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4)).
+const MAX_LEN: usize = 63;
+
 /// `[a-z]{2,4}(-[a-z]+){1,2}-[0-9]{1,2}`
 fn has_shape(region: &str) -> bool {
+    if region.len() > MAX_LEN {
+        return false;
+    }
     let is_lower = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
     let is_number =
         |part: &str| (1..=2).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());

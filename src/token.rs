@@ -60,7 +60,10 @@ impl Token {
     #[cfg(feature = "url")]
     pub fn set_as_password(&self, url: &mut url::Url) -> Result<(), crate::Error> {
         let encoded = percent_encode_secret(self.as_str());
-        url.set_password(Some(&encoded))
+        // The URL's buffer grows for the placeholder, so that no part of the token is left in a smaller one.
+        let placeholder = "-".repeat(encoded.len());
+        url.set_password(Some(&placeholder))
+            .and_then(|()| url.set_password(Some(&encoded)))
             .map_err(|()| crate::Error::InvalidUrl {
                 reason: "it can have no password, since it names no host",
             })

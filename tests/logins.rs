@@ -171,6 +171,22 @@ fn a_url_given_for_a_host_is_an_error_without_its_password() {
 }
 
 #[test]
+fn a_password_after_a_colon_is_not_repeated() {
+    for (host, shown) in [
+        ("db7:s3cret", "db7:…"),
+        ("db7:s3:cret", "db7:…"),
+        ("db7::s3cret", "db7:…"),
+        ("app:secret", "app:…"),
+        ("db7:5cret/main", "db7:…"),
+        ("postgres://db7:s3cret", "postgres://db7:…"),
+    ] {
+        let error = Login::new(host, 5432, "jane").expect_err(host);
+        assert_names(&error, "host", shown);
+        assert!(!format!("{error} {error:?}").contains("cret"), "{error:?}");
+    }
+}
+
+#[test]
 fn a_dsn_given_for_a_host_is_an_error_without_its_password() {
     for host in [
         "host=db7 password=s3cret",
@@ -231,7 +247,38 @@ fn a_user_that_is_empty_or_has_control_characters_is_an_error() {
     }
 }
 
+#[test]
+fn a_user_longer_than_any_database_allows_is_an_error() {
+    for (len, is_valid) in [(63, true), (512, true), (513, false), (1 << 20, false)] {
+        for user in ["u".repeat(len), "é".repeat(len / 2) + &"u".repeat(len % 2)] {
+            let outcome = Login::new(HOST, 5432, &user);
+            assert_eq!(outcome.is_ok(), is_valid, "{len}");
+            if let Err(error) = outcome {
+                assert_names(&error, "user", "longer than 512 bytes");
+                assert!(error.to_string().len() < 500);
+            }
+        }
+    }
+}
+
 // Identity
+
+#[test]
+fn display_escapes_what_could_forge_a_line_of_a_log() {
+    for (user, shown) in [
+        ("O'Brien \"x\"", "O'Brien \"x\""),
+        ("é数👩", "é数👩"),
+        ("a\u{2028}b", r"a\u{2028}b"),
+        ("a\u{202e}b", r"a\u{202e}b"),
+        ("a\u{200b}b", r"a\u{200b}b"),
+        ("a\u{feff}b", r"a\u{feff}b"),
+        (r"a\u{200b}b", r"a\\u{200b}b"),
+    ] {
+        let login = Login::new("db", 5432, user).unwrap();
+        assert_eq!(login.to_string(), format!("{shown}@db:5432"));
+        assert_eq!(login.user(), user);
+    }
+}
 
 #[test]
 fn display_is_user_at_host_and_port() {
@@ -324,6 +371,18 @@ fn a_region_given_wins_over_the_hosts() {
                 .unwrap();
             assert_eq!((login.host(), login.region()), (host, Some(region)));
         }
+    }
+}
+
+#[test]
+fn a_region_is_no_longer_than_a_label_of_a_host() {
+    let region = |len: usize| format!("us-{}-1", "a".repeat(len - 5));
+    let login = || Login::new(HOST, 5432, "jane").unwrap();
+    assert!(login().with_region(&region(63)).is_ok());
+    for len in [64, 1 << 20] {
+        let error = login().with_region(&region(len)).unwrap_err();
+        assert_names(&error, "region", "us-aaa");
+        assert!(error.to_string().len() < 500);
     }
 }
 
