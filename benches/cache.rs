@@ -41,7 +41,7 @@ struct Key {
 fn hits(criterion: &mut Criterion) {
     let login = support::login();
     let cache = cold_cache();
-    let token = poll_once(pin!(cache.token(&login))).expect("a token");
+    let token = cache.blocking_token(&login).expect("a token");
     rds_iam::blocking::token(HOST, PORT, USER).expect("a token with the keys of the environment");
 
     let key = || Key {
@@ -96,7 +96,7 @@ fn cold_herd(criterion: &mut Criterion) {
             cold_cache,
             |cache| {
                 for login in &logins {
-                    black_box(&poll_once(pin!(cache.token(login))));
+                    black_box(&cache.blocking_token(login));
                 }
                 cache
             },

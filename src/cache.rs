@@ -1,26 +1,24 @@
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Future;
 use std::hash::Hash;
-#[cfg(feature = "rt-tokio")]
-use std::panic::catch_unwind;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep};
-#[cfg(feature = "rt-tokio")]
-use aws_smithy_async::rt::sleep::{Sleep, TokioSleep};
 use aws_smithy_async::time::{SharedTimeSource, TimeSource};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, Equivalent, UnitWeighter};
-
 #[cfg(feature = "rt-tokio")]
-use tokio::{runtime::Handle, sync::Notify};
+use tokio::sync::watch;
 
-use crate::credentials::{Caller, CredentialsKeeper, Kept};
-use crate::error::Chain;
+use crate::credentials::{CachedCredentials, CredentialsCache, Refresh};
+use crate::error::ErrorChain;
+use crate::fetch::FetchExecutor;
 use crate::signer::LIFETIME;
 use crate::{Error, Login, Signer, Token, region, signer};
 
@@ -41,7 +39,7 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// Tokens of many logins, each reused until shortly before it expires, over one credentials provider.
 ///
-/// What it promises is in the [crate's documentation](crate#what-the-cache-promises). Clones share one cache.
+/// Its rules are in the [crate's documentation](crate#the-rules-of-the-cache). Clones share one cache.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -62,16 +60,17 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 pub struct TokenCache(Arc<Shared>);
 
 struct Shared {
-    credentials: Arc<CredentialsKeeper>,
+    credentials: Arc<CredentialsCache>,
     region_source: Arc<dyn RegionSource>,
     clock: SharedTimeSource,
     refresh_margin: Duration,
-    tokens: Cache<Login, Held>,
+    tokens: Cache<Login, CachedToken>,
     signing: Mutex<Signing>,
     #[cfg(feature = "rt-tokio")]
-    sleep: Option<SharedAsyncSleep>,
+    executor: FetchExecutor,
+    /// Wakes `keep_fresh`.
     #[cfg(feature = "rt-tokio")]
-    invalidated: Notify,
+    rejected: watch::Sender<()>,
 }
 
 /// What knows the region of each login.
@@ -80,20 +79,21 @@ pub(crate) trait RegionSource: fmt::Debug + Send + Sync {
     fn region_of<'a>(&'a self, login: &'a Login) -> BoxFuture<'a, Result<Option<String>, Error>>;
 }
 
-/// A token and when it is handed out.
 #[derive(Clone)]
-struct Held {
+struct CachedToken {
     token: Token,
-    usable_from: SystemTime,
+    valid_from: SystemTime,
     fresh_until: SystemTime,
+    /// The number of the fetch that brought the credentials.
+    fetch: u64,
 }
 
 #[derive(Default)]
 struct Signing {
     /// By region: a signer, and the number of the fetch that brought its credentials.
     signers: HashMap<String, (u64, Arc<Signer>)>,
-    /// How many tokens have been refused.
-    refusals: u64,
+    /// How many tokens have been rejected.
+    rejections: u64,
 }
 
 impl TokenCache {
@@ -107,7 +107,8 @@ impl TokenCache {
     /// # Errors
     ///
     /// [`Error::NoRegion`] where neither the login nor the cache names one. Where no token is usable and no
-    /// credentials live: [`Error::CredentialsFailed`], [`Error::CredentialsExpired`] or [`Error::FetchTimedOut`].
+    /// credentials live: [`Error::CredentialsFailed`], [`Error::CredentialsExpired`], [`Error::FetchTimedOut`],
+    /// [`Error::ProviderHangs`] or [`Error::TokioRequired`].
     /// [`Error::ClockOutOfRange`] where the clock stands before 1970 or after 9999. The process-wide cache has to find
     /// a region for some logins, which can fail too: [`Error::CredentialsFailed`], [`Error::InvalidRegion`].
     pub async fn token(&self, login: &Login) -> Result<Token, Error> {
@@ -115,7 +116,7 @@ impl TokenCache {
             return Ok(token);
         }
         // On the heap, so that the future of a hit is small.
-        self.renew(login, Caller::Async).boxed().await
+        self.refresh(login).boxed().await
     }
 
     /// Tells the cache that the database refused `refused`, so that the next call signs anew, with newly fetched
@@ -146,139 +147,149 @@ impl TokenCache {
     ///
     /// Nothing happens where the cache holds another token for the login by now: the refusal came late. Refusals make
     /// the cache fetch credentials at most every 30 s, so a user who may not log in at all costs no more than that.
-    pub fn invalidate(&self, login: &Login, refused: &Token) {
-        if !self.drop_refused(login, refused) {
-            return;
+    pub fn invalidate(&self, login: &Login, rejected: &Token) {
+        if self.drop_rejected(login, rejected) {
+            tracing::info!(%login, "the database rejected the token");
         }
-        tracing::info!(%login, "the database refused the token");
+        // Also if the cache has another token by now: a pool may not have it yet.
         #[cfg(feature = "rt-tokio")]
-        self.0.invalidated.notify_waiters();
+        self.0.rejected.send_replace(());
     }
 
-    fn drop_refused(&self, login: &Login, refused: &Token) -> bool {
+    fn drop_rejected(&self, login: &Login, rejected: &Token) -> bool {
         let mut signing = self.signing();
-        let held = self.0.tokens.peek(login);
-        // One token may be refused to many connections at once.
-        let is_told_again = held.is_none();
-        if held.is_some_and(|held| held.token.as_str() != refused.as_str()) {
+        let cached = self.0.tokens.peek(login);
+        // The database may reject one token for many connections at once.
+        let already_reported = cached.is_none();
+        if cached.is_some_and(|cached| cached.token.as_str() != rejected.as_str()) {
             return false;
         }
         self.0.tokens.remove(login);
-        signing.refusals += 1;
-        self.0.credentials.refuse(is_told_again, |credentials| {
-            signer::has_signed(credentials, refused)
-        });
+        signing.rejections += 1;
+        self.0
+            .credentials
+            .report_rejection(already_reported, |credentials| {
+                signer::has_signed(credentials, rejected)
+            });
         true
     }
 
-    /// The token held for a login, where it need not be renewed yet.
+    /// The cached token of a login, if it is fresh.
     pub(crate) fn fresh<Q>(&self, login: &Q) -> Option<Token>
     where
         Q: Hash + Equivalent<Login> + ?Sized,
     {
-        let held = self.0.tokens.get(login)?;
-        held.is_fresh(self.0.clock.now()).then_some(held.token)
+        let cached = self.0.tokens.get(login)?;
+        cached.is_fresh(self.0.clock.now()).then_some(cached.token)
     }
 
-    pub(crate) async fn renew(&self, login: &Login, caller: Caller) -> Result<Token, Error> {
+    pub(crate) async fn refresh(&self, login: &Login) -> Result<Token, Error> {
         let region = self.0.region_source.region_of(login).await?;
         let region = region.ok_or_else(|| Error::NoRegion {
             host: login.host().to_owned(),
         })?;
         loop {
-            let refusals = self.signing().refusals;
-            let in_hand = usable(self.0.tokens.peek(login), self.0.clock.now());
-            let outcome = match self.0.credentials.renew(in_hand.is_some(), caller) {
-                None => None,
-                Some(under_way) if under_way.is_waited_for => {
-                    let settles_refusal = under_way.settles_refusal();
-                    let outcome = self.0.credentials.wait(under_way).await;
-                    if !settles_refusal {
-                        continue;
-                    }
-                    Some(outcome)
+            let rejections = self.signing().rejections;
+            let before = self
+                .cached(login)
+                .filter(|it| it.is_valid(self.0.clock.now()));
+            let refresh = self.0.credentials.join_or_start(before.is_some());
+            let keeps_current = matches!(refresh, Refresh::InFlight);
+            let mut failure = None;
+            if let Refresh::Wait(fetch) = refresh {
+                let started_after_rejection = fetch.started_after_rejection;
+                failure = fetch.outcome().await.err();
+                if !started_after_rejection {
+                    continue;
                 }
-                Some(under_way) => match (under_way.poll_once(), &in_hand) {
-                    (None, Some(held)) => return Ok(held.token.clone()),
-                    (outcome, _) => outcome,
+            }
+
+            // The wait may have been long.
+            let now = self.0.clock.now();
+            let current = self.cached(login).or_else(|| {
+                // It may have been evicted, but must not have been rejected.
+                before.filter(|_| self.signing().rejections == rejections)
+            });
+            let current = current.filter(|it| it.is_valid(now));
+            let token = match (self.0.credentials.valid(now), current) {
+                (_, Some(current)) if keeps_current => current.token,
+                (Some(credentials), _) => {
+                    self.sign(login, &region, &credentials, now, rejections)?
+                }
+                (None, Some(current)) => current.token,
+                (None, None) => match failure {
+                    Some(error) => return Err(error),
+                    // What was valid has expired meanwhile.
+                    None => continue,
                 },
             };
-
-            let now = self.0.clock.now();
-            let in_hand = usable(self.held_or(in_hand, login, refusals), now);
-            let token = match (self.0.credentials.live(now), in_hand, &outcome) {
-                (Some(kept), in_hand, _) => {
-                    self.sign(login, &region, &kept, in_hand, now, refusals)?
-                }
-                (None, Some(held), _) => held.token,
-                // Another fetch has taken the place of the one that brought them.
-                (None, None, Some(Ok(kept))) => {
-                    Signer::new(&kept.credentials, &region, now)?.sign(login, now)?
-                }
-                (None, None, Some(Err(error))) => return Err(error.clone()),
-                // What there was to make do with has expired in this moment.
-                (None, None, None) => continue,
-            };
-            if let Some(Err(error)) = outcome {
-                let serves_for = token.expires_at().duration_since(now).unwrap_or_default();
-                let error = Chain(&error);
-                tracing::warn!(%login, %error, ?serves_for, "no new credentials; the token still serves");
+            if let Some(error) = failure {
+                let valid_for = token.expires_at().duration_since(now).unwrap_or_default();
+                let error = ErrorChain(&error);
+                tracing::warn!(%login, %error, ?valid_for, "no new credentials; the token is still valid");
             }
             return Ok(token);
         }
     }
 
-    /// The token held now, else `before`: it may have had to make room since, but not if it was refused.
-    fn held_or(&self, before: Option<Held>, login: &Login, refusals: u64) -> Option<Held> {
-        let held = self.0.tokens.peek(login);
-        held.or_else(|| before.filter(|_| self.signing().refusals == refusals))
+    fn cached(&self, login: &Login) -> Option<CachedToken> {
+        self.0.tokens.peek(login)
     }
 
-    /// The token in hand, or a new one where that would live longer.
+    /// Signs a token and caches it, unless the cached one is better.
     fn sign(
         &self,
         login: &Login,
         region: &str,
-        kept: &Kept,
-        in_hand: Option<Held>,
+        credentials: &CachedCredentials,
         now: SystemTime,
-        refusals: u64,
+        rejections: u64,
     ) -> Result<Token, Error> {
-        let signer = self.signer(region, kept, now)?;
-        let would_expire_at = signer.expires_at(now)?;
-        if let Some(held) = in_hand.filter(|held| held.token.expires_at() >= would_expire_at) {
-            return Ok(held.token);
-        }
-        let token = signer.sign(login, now)?;
-        let held = Held {
-            token: token.clone(),
-            usable_from: now - CLOCK_TOLERANCE,
+        let token = self.signer(region, credentials, now)?.sign(login, now)?;
+        let new = CachedToken {
+            valid_from: now - CLOCK_TOLERANCE,
             fresh_until: token.expires_at() - self.0.refresh_margin,
+            fetch: credentials.fetch.number,
+            token,
         };
         let signing = self.signing();
-        // A token that was begun before a refusal may be of the refused credentials.
-        if signing.refusals == refusals {
-            self.0.tokens.insert(login.clone(), held);
+        // The credentials may be those that the database rejected after this call had begun.
+        if signing.rejections != rejections {
+            return Ok(new.token);
         }
-        Ok(token)
+        // Another call may have been faster.
+        if let Some(current) = self.cached(login)
+            && current.is_valid(now)
+            && (current.fetch > new.fetch || current.token.expires_at() >= new.token.expires_at())
+        {
+            return Ok(current.token);
+        }
+        self.0.tokens.insert(login.clone(), new.clone());
+        Ok(new.token)
     }
 
-    fn signer(&self, region: &str, kept: &Kept, now: SystemTime) -> Result<Arc<Signer>, Error> {
+    fn signer(
+        &self,
+        region: &str,
+        cached: &CachedCredentials,
+        now: SystemTime,
+    ) -> Result<Arc<Signer>, Error> {
+        let fetch = cached.fetch.number;
         let mut signing = self.signing();
         match signing.signers.get(region) {
-            Some((fetch, signer)) if *fetch == kept.fetch && signer.is_of_the_day_of(now) => {
+            Some((of, signer)) if *of == fetch && signer.is_of_the_day_of(now) => {
                 Ok(signer.clone())
             }
             _ => {
-                let signer = Arc::new(Signer::new(&kept.credentials, region, now)?);
+                let signer = Arc::new(Signer::new(&cached.credentials, region, now)?);
                 // Those of former credentials would keep their secrets in memory.
-                signing.signers.retain(|_, (fetch, _)| *fetch == kept.fetch);
+                signing.signers.retain(|_, (of, _)| *of == fetch);
                 if signing.signers.len() >= MOST_SIGNERS {
                     signing.signers.clear();
                 }
                 signing
                     .signers
-                    .insert(region.to_owned(), (kept.fetch, signer.clone()));
+                    .insert(region.to_owned(), (fetch, signer.clone()));
                 Ok(signer)
             }
         }
@@ -293,17 +304,13 @@ impl TokenCache {
     }
 }
 
-fn usable(held: Option<Held>, now: SystemTime) -> Option<Held> {
-    held.filter(|held| held.is_usable(now))
-}
-
-impl Held {
+impl CachedToken {
     fn is_fresh(&self, now: SystemTime) -> bool {
-        self.usable_from <= now && now < self.fresh_until
+        self.valid_from <= now && now < self.fresh_until
     }
 
-    fn is_usable(&self, now: SystemTime) -> bool {
-        self.usable_from <= now && now < self.token.expires_at()
+    fn is_valid(&self, now: SystemTime) -> bool {
+        self.valid_from <= now && now < self.token.expires_at()
     }
 }
 
@@ -324,8 +331,7 @@ pub struct TokenCacheBuilder {
     refresh_margin: Duration,
     capacity: usize,
     clock: SharedTimeSource,
-    sleep: Option<SharedAsyncSleep>,
-    provider_runs_on_its_own: bool,
+    executor: FetchExecutor,
 }
 
 impl TokenCacheBuilder {
@@ -336,8 +342,7 @@ impl TokenCacheBuilder {
             refresh_margin: DEFAULT_REFRESH_MARGIN,
             capacity: DEFAULT_CAPACITY,
             clock: SharedTimeSource::default(),
-            sleep: default_sleep(),
-            provider_runs_on_its_own: false,
+            executor: FetchExecutor::default(),
         }
     }
 
@@ -374,33 +379,47 @@ impl TokenCacheBuilder {
         }
     }
 
-    /// What gives up a fetch that takes too long, and what `keep_fresh` sleeps with.
+    /// The sleep that ends a fetch after 30 s, and that `keep_fresh` pauses with.
     ///
-    /// With the feature `rt-tokio` it is tokio's timer unless set here, which needs a tokio runtime with its timers
-    /// on. Where there is none, a caller waits for as long as the provider takes, though a call after 30 s starts
-    /// another fetch. That a runtime has its timers off shows only in a panic of tokio's, which is caught: set a sleep
-    /// there, in a program that aborts on panics above all.
-    pub fn sleep_impl(self, sleep: impl AsyncSleep + 'static) -> Self {
-        TokenCacheBuilder {
-            sleep: Some(SharedAsyncSleep::new(sleep)),
-            ..self
-        }
+    /// By default a fetch has a thread that waits for 30 s by the system's monotonic clock, and `keep_fresh` pauses with
+    /// the timer of the crate's tokio runtime. A sleep that is given is made inside this runtime if the feature `rt-tokio`
+    /// is enabled, so that of tokio works for every caller.
+    pub fn sleep_impl(mut self, sleep: impl AsyncSleep + 'static) -> Self {
+        self.executor.sleep = Some(SharedAsyncSleep::new(sleep));
+        self
     }
 
-    /// The provider's futures get on whichever runtime stands still.
-    #[cfg(feature = "aws-config")]
-    pub(crate) fn provider_runs_on_its_own(self) -> Self {
-        TokenCacheBuilder {
-            provider_runs_on_its_own: true,
-            ..self
-        }
+    /// Runs fetches with `spawn` instead of threads of the crate: on a runtime of your own, say.
+    ///
+    /// ```
+    /// # use rds_iam::{AsyncSleep, Credentials, TokenCache, TokenCacheBuilder};
+    /// # fn example(sleep: impl AsyncSleep + 'static) -> TokenCacheBuilder {
+    /// # let provider = Credentials::new("akid", "secret", None, None, "example");
+    /// let runtime = tokio::runtime::Handle::current();
+    /// TokenCache::builder(provider)
+    ///     .spawn_with(move |fetch| drop(runtime.spawn(fetch)))
+    ///     .sleep_impl(sleep)
+    /// # }
+    /// ```
+    ///
+    /// Each fetch spawns two futures: one calls the provider, the other sleeps for 30 s with
+    /// [`sleep_impl`](TokenCacheBuilder::sleep_impl), which has to be set too, and then ends the fetch. A provider that
+    /// blocks its thread must leave another thread for the second. If the runtime drops the futures, the fetch has
+    /// failed.
+    pub fn spawn_with(
+        mut self,
+        spawn: impl Fn(Pin<Box<dyn Future<Output = ()> + Send>>) + Send + Sync + 'static,
+    ) -> Self {
+        self.executor.spawn_with = Some(Arc::new(spawn));
+        self
     }
 
     /// The cache.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidSetting`] for a refresh margin of 450 s or more and for a capacity of 0;
+    /// [`Error::InvalidSetting`] for a refresh margin of 450 s or more, for a capacity of 0, and for
+    /// [`spawn_with`](TokenCacheBuilder::spawn_with) without [`sleep_impl`](TokenCacheBuilder::sleep_impl);
     /// [`Error::InvalidRegion`]; [`Error::NoCredentialsProvider`] where the builder was made from an `SdkConfig`
     /// without one.
     pub fn build(self) -> Result<TokenCache, Error> {
@@ -414,6 +433,12 @@ impl TokenCacheBuilder {
             return Err(Error::InvalidSetting {
                 setting: "capacity",
                 reason: "it is 0; give the number of logins to hold tokens for",
+            });
+        }
+        if self.executor.spawn_with.is_some() && self.executor.sleep.is_none() {
+            return Err(Error::InvalidSetting {
+                setting: "spawn_with",
+                reason: "nothing ends a fetch that takes too long; give `sleep_impl` too",
             });
         }
         if let Some(region) = &self.region {
@@ -432,15 +457,14 @@ impl TokenCacheBuilder {
     ) -> TokenCache {
         TokenCache(Arc::new(Shared {
             #[cfg(feature = "rt-tokio")]
-            sleep: self.sleep.clone(),
+            executor: self.executor.clone(),
             #[cfg(feature = "rt-tokio")]
-            invalidated: Notify::new(),
-            credentials: CredentialsKeeper::new(
+            rejected: watch::Sender::default(),
+            credentials: CredentialsCache::new(
                 provider,
                 self.clock.clone(),
-                self.sleep,
+                self.executor,
                 LIFETIME + self.refresh_margin,
-                self.provider_runs_on_its_own,
             ),
             region_source,
             clock: self.clock,
@@ -459,29 +483,6 @@ impl fmt::Debug for TokenCacheBuilder {
             .field("capacity", &self.capacity)
             .finish_non_exhaustive()
     }
-}
-
-#[cfg(feature = "rt-tokio")]
-fn default_sleep() -> Option<SharedAsyncSleep> {
-    /// Tokio's timer panics where no tokio runtime runs, or one without timers. Nothing wakes there.
-    #[derive(Debug)]
-    struct TokioSleepIfThereIs;
-
-    impl AsyncSleep for TokioSleepIfThereIs {
-        fn sleep(&self, duration: Duration) -> Sleep {
-            let sleep = Handle::try_current()
-                .ok()
-                .and_then(|_| catch_unwind(|| TokioSleep::new().sleep(duration)).ok());
-            sleep.unwrap_or_else(|| Sleep::new(std::future::pending()))
-        }
-    }
-
-    Some(SharedAsyncSleep::new(TokioSleepIfThereIs))
-}
-
-#[cfg(not(feature = "rt-tokio"))]
-fn default_sleep() -> Option<SharedAsyncSleep> {
-    None
 }
 
 #[derive(Debug)]
@@ -516,19 +517,17 @@ mod keep_fresh {
     use std::pin::pin;
     use std::time::Duration;
 
-    use aws_smithy_async::rt::sleep::AsyncSleep;
-    use futures_util::future::select;
-    use tokio::sync::futures::Notified;
+    use futures_util::future::{Either, select};
 
     use super::TokenCache;
-    use crate::error::Chain;
+    use crate::error::ErrorChain;
     use crate::{Login, Token};
 
-    /// How long `keep_fresh` does not look at the wall clock at most: timers may stand still while the machine
-    /// sleeps.
-    const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+    /// Between two looks at the wall clock: timers may stop while the machine is suspended.
+    const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-    const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(30);
+    const MIN_RETRY_DELAY: Duration = Duration::from_secs(1);
+    const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 
     impl TokenCache {
         /// Calls `apply` with a valid token now and with each new one before the last expires, for ever: what a
@@ -544,76 +543,87 @@ mod keep_fresh {
         /// # }
         /// ```
         ///
-        /// A token is renewed when it is no longer fresh, so the refresh margin has to be long enough for a login.
-        /// Where that fails, it is tried again after 1 s, then after twice as long each time, up to 30 s. The wall
-        /// clock is looked at once a minute at least, so that a suspend is noticed, and
-        /// [`invalidate`](TokenCache::invalidate) renews at once. Drop the future to end it.
+        /// A token is refreshed when it is no longer fresh, so the refresh margin has to be long enough for a login. If
+        /// that fails, it is tried again after 1 s, then after twice as long each time, up to 30 s, and at the latest
+        /// when half of the token's remaining time has passed. The wall clock is read once a minute at least, so that a
+        /// suspend is noticed. After [`invalidate`](TokenCache::invalidate) a rejected token is replaced at once, if a
+        /// valid one can be had. Drop the future to end it.
         ///
-        /// It sleeps with the cache's [`sleep_impl`](crate::TokenCacheBuilder::sleep_impl), tokio's timer unless set. A
-        /// sleep that never ends, such as that of tokio outside of its runtime, leaves it with its first token.
+        /// It needs no runtime. It pauses with the cache's [`sleep_impl`](crate::TokenCacheBuilder::sleep_impl).
         pub async fn keep_fresh(&self, login: &Login, mut apply: impl FnMut(&Token)) -> Infallible {
+            // Before the token is asked for, so that no rejection of it is missed.
+            let mut rejected = self.0.rejected.subscribe();
             let mut applied: Option<Token> = None;
-            let mut retry_delays = RetryDelays::default();
+            let mut backoff = Backoff::default();
             loop {
-                // Before the token is asked for, so that no refusal of it is missed.
-                let invalidated = self.0.invalidated.notified();
-                let (fresh_for, longest_pause) = match self.token(login).await {
+                let refreshed = self.token(login).await;
+                if let Ok(token) = &refreshed
+                    && is_other(token, applied.as_ref())
+                {
+                    apply(token);
+                    applied = Some(token.clone());
+                    backoff = Backoff::default();
+                }
+                let duration = match &refreshed {
                     Ok(token) => {
-                        if applied
-                            .as_ref()
-                            .is_none_or(|applied| applied.as_str() != token.as_str())
-                        {
-                            apply(&token);
-                            applied = Some(token.clone());
-                            retry_delays = RetryDelays::default();
+                        let now = self.0.clock.now();
+                        let left = token.expires_at().duration_since(now).unwrap_or_default();
+                        match left.saturating_sub(self.0.refresh_margin) {
+                            Duration::ZERO => backoff.next_before_expiry(left),
+                            fresh_for => fresh_for,
                         }
-                        let left = token
-                            .expires_at()
-                            .duration_since(self.0.clock.now())
-                            .unwrap_or_default();
-                        (
-                            left.saturating_sub(self.0.refresh_margin),
-                            left.min(LONGEST_PAUSE),
-                        )
                     }
                     Err(error) => {
-                        tracing::warn!(%login, error = %Chain(&error), "no token to keep fresh");
-                        (Duration::ZERO, LONGEST_PAUSE)
+                        tracing::warn!(%login, error = %ErrorChain(error), "no token to keep fresh");
+                        backoff.next()
                     }
                 };
-                let pause = if fresh_for.is_zero() {
-                    retry_delays.next()
-                } else {
-                    fresh_for
-                };
-                self.pause(pause.min(longest_pause), invalidated).await;
+                let mut pause = self.0.executor.sleep(duration.min(MAX_PAUSE));
+                let is_replaced = || self.is_replaced(login, applied.as_ref(), refreshed.is_ok());
+                // A rejection of another login's token must not cut the pause short.
+                while let Either::Left(_) = select(pin!(rejected.changed()), &mut pause).await
+                    && !is_replaced()
+                {}
             }
         }
 
-        async fn pause(&self, duration: Duration, invalidated: Notified<'_>) {
-            match &self.0.sleep {
-                Some(sleep) => drop(select(pin!(invalidated), sleep.sleep(duration)).await),
-                None => invalidated.await,
+        /// Whether the cache has another token than `applied`, or has dropped it because the database rejected it.
+        /// That none could be had is no news.
+        fn is_replaced(&self, login: &Login, applied: Option<&Token>, was_valid: bool) -> bool {
+            let now = self.0.clock.now();
+            match self.cached(login).filter(|cached| cached.is_valid(now)) {
+                Some(cached) => is_other(&cached.token, applied),
+                None => was_valid,
             }
         }
+    }
+
+    fn is_other(token: &Token, applied: Option<&Token>) -> bool {
+        applied.is_none_or(|applied| applied.as_str() != token.as_str())
     }
 
     /// How long to wait before each try after a failed one.
-    struct RetryDelays(Duration);
+    struct Backoff(Duration);
 
-    impl Default for RetryDelays {
-        fn default() -> RetryDelays {
-            RetryDelays(Duration::from_secs(1))
+    impl Default for Backoff {
+        fn default() -> Backoff {
+            Backoff(MIN_RETRY_DELAY)
         }
     }
 
-    impl RetryDelays {
+    impl Backoff {
         fn next(&mut self) -> Duration {
             let delay = self.0;
-            self.0 = LONGEST_RETRY_DELAY.min(2 * delay);
+            self.0 = MAX_RETRY_DELAY.min(2 * delay);
             // Up to a quarter less, by chance, so that many programs do not all try in one moment.
             let chance = RandomState::new().hash_one(()) as u8;
             delay - delay / 4 * u32::from(chance) / 255
+        }
+
+        /// Never beyond the expiry of a token that is valid for `left`, and with time for more tries before it.
+        fn next_before_expiry(&mut self, left: Duration) -> Duration {
+            let half = MIN_RETRY_DELAY.max(left / 2);
+            self.next().min(half).min(left)
         }
     }
 }

@@ -1,8 +1,5 @@
 use std::env;
-use std::future::{Future, pending};
-use std::io;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
-use std::thread;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_config::imds::credentials::ImdsCredentialsProvider;
@@ -14,17 +11,14 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
-use aws_smithy_async::rt::sleep::{AsyncSleep, Sleep};
 use aws_smithy_async::time::StaticTimeSource;
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
-use tokio::runtime::{self, Handle};
-use tokio::time::{sleep, timeout};
+use futures_util::future::BoxFuture;
 
 use crate::cache::RegionSource;
-use crate::credentials::{FETCH_LIMIT, error_of};
+use crate::fetch::{FetchExecutor, InFlight};
 use crate::login::LoginParts;
-use crate::{Error, Login, Token, TokenCache, TokenCacheBuilder, region};
+use crate::{Error, Login, Token, TokenCache, TokenCacheBuilder, login, region};
 
 /// A token for `user` at the database `host`:`port`, with the AWS SDK's default chain of credentials: the
 /// environment, the profile, web identity, a container's or an instance's role.
@@ -33,16 +27,22 @@ use crate::{Error, Login, Token, TokenCache, TokenCacheBuilder, region};
 /// else for the one that the environment, the profile or the instance names. Finding it costs no network where the
 /// host, the environment or the profile names it.
 ///
-/// Any async runtime will do: the SDK runs on a thread and a runtime of its own.
+/// Any async runtime will do: the SDK runs on threads of this crate and in their runtime.
 ///
 /// # Errors
 ///
 /// Those of [`Login::new`] and of [`TokenCache::token`].
 pub async fn token(host: &str, port: u16, user: &str) -> Result<Token, Error> {
-    match shared_cache().fresh(&LoginParts { host, port, user }) {
+    match fresh(host, port, user) {
         Some(token) => Ok(token),
         None => shared_cache().token(&Login::new(host, port, user)?).await,
     }
+}
+
+/// The cached token, if it is fresh, without making a `Login`.
+pub(crate) fn fresh(host: &str, port: u16, user: &str) -> Option<Token> {
+    let fresh = |host: &str| shared_cache().fresh(&LoginParts { host, port, user });
+    fresh(host).or_else(|| fresh(&login::normalized_name(host)?))
 }
 
 /// The process-wide cache behind [`token`], over the AWS SDK's default chain of credentials.
@@ -56,17 +56,13 @@ pub fn shared_cache() -> &'static TokenCache {
         let chain = Arc::new(DefaultChain::default());
         let provider =
             SharedCredentialsProvider::from(chain.clone() as Arc<dyn ProvideCredentials>);
-        TokenCacheBuilder::new(None)
-            .provider_runs_on_its_own()
-            .sleep_impl(chain.clone())
-            .assemble(provider, chain)
+        TokenCacheBuilder::new(None).assemble(provider, chain)
     })
 }
 
 /// The provider, region, clock and sleep of an AWS configuration.
 ///
-/// The provider's futures run wherever the cache is asked, so ask it on the runtime that the configuration was loaded
-/// on.
+/// The provider runs in the crate's runtime, whichever runtime the configuration was loaded on.
 impl From<&SdkConfig> for TokenCacheBuilder {
     fn from(config: &SdkConfig) -> TokenCacheBuilder {
         let mut builder = TokenCacheBuilder::new(config.credentials_provider());
@@ -83,20 +79,16 @@ impl From<&SdkConfig> for TokenCacheBuilder {
     }
 }
 
-/// The SDK's default chain, on a thread of its own: a future of the SDK that is polled by another runtime than the
-/// one it began on panics or hangs, and callers come and go with theirs.
+/// The SDK's default chain, and the region for logins that name none.
 #[derive(Debug, Default)]
 struct DefaultChain {
-    runtime: Mutex<Option<Handle>>,
-    /// The first region that a login named. STS is asked there where the configuration names none.
+    /// The first region that a login named. STS is asked there if the configuration names none.
     first_region: OnceLock<Region>,
     /// The region for logins that name none, once found.
     default_region: OnceLock<Region>,
-    search: Mutex<Option<Search>>,
+    search: Mutex<Option<InFlight<Option<Region>>>>,
+    executor: FetchExecutor,
 }
-
-/// Shared, so that all who wait for the default region cost one search.
-type Search = Shared<BoxFuture<'static, Result<Option<Region>, Error>>>;
 
 impl RegionSource for DefaultChain {
     fn region_of<'a>(&'a self, login: &'a Login) -> BoxFuture<'a, Result<Option<String>, Error>> {
@@ -108,7 +100,7 @@ impl RegionSource for DefaultChain {
             }
             let found = match self.default_region.get() {
                 Some(region) => Some(region.clone()),
-                None => self.search().await?,
+                None => self.join_or_start_search().outcome().await?,
             };
             Ok(found.map(|region| self.default_region.get_or_init(|| region).to_string()))
         }
@@ -117,94 +109,30 @@ impl RegionSource for DefaultChain {
 }
 
 impl DefaultChain {
-    /// The search for the default region that is under way, or a new one: one that found nothing is not kept.
-    fn search(&self) -> Search {
+    /// The search for the default region: one for all callers.
+    fn join_or_start_search(&self) -> InFlight<Option<Region>> {
         let mut search = self.search.lock().unwrap_or_else(PoisonError::into_inner);
-        // Polled, since nobody may have waited for it to the end.
-        let found_nothing =
-            |search: &Search| matches!(search.clone().now_or_never(), Some(Ok(None) | Err(_)));
-        match &*search {
-            Some(search) if !found_nothing(search) => search.clone(),
-            _ => {
-                let found = self.on_its_thread(find_default_region());
-                search
-                    .insert(async { found.await.map_err(error_of)? }.boxed().shared())
-                    .clone()
-            }
+        if let Some(search) = search.as_ref().filter(|search| !search.has_ended()) {
+            return search.clone();
         }
-    }
-
-    async fn credentials(&self) -> provider::Result {
-        let region = self.first_region.get().or(self.default_region.get());
-        self.on_its_thread(fetch(region.cloned())).await?
-    }
-
-    /// The SDK bounds only connecting, so here all of its work is.
-    fn on_its_thread<T, W>(
-        &self,
-        work: W,
-    ) -> impl Future<Output = Result<T, CredentialsError>> + use<T, W>
-    where
-        T: Send + 'static,
-        W: Future<Output = T> + Send + 'static,
-    {
-        let runtime = self.runtime();
-        async {
-            let runtime = runtime.map_err(CredentialsError::provider_error)?;
-            let bounded = runtime.spawn(async { timeout(FETCH_LIMIT, work).await });
-            let in_time = bounded.await.map_err(CredentialsError::unhandled)?;
-            in_time.map_err(|_| CredentialsError::provider_timed_out(FETCH_LIMIT))
-        }
-    }
-
-    fn runtime(&self) -> io::Result<Handle> {
-        let mut runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*runtime {
-            Some(runtime) => Ok(runtime.clone()),
-            None => Ok(runtime.insert(start_thread()?).clone()),
-        }
+        let (outcome, in_flight) = InFlight::new();
+        self.executor.run(find_default_region(), move |found| {
+            outcome.send_replace(Some(found));
+        });
+        search.insert(in_flight).clone()
     }
 }
 
+/// The chain is built for each fetch: the SDK's profile provider never reads its file again, and its IMDS provider answers
+/// a failure with the credentials that it returned last.
 impl ProvideCredentials for DefaultChain {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,
     {
-        future::ProvideCredentials::new(self.credentials())
+        let region = self.first_region.get().or(self.default_region.get());
+        future::ProvideCredentials::new(fetch(region.cloned()))
     }
-}
-
-/// On the thread too, so that whoever waits needs no timer of their own.
-impl AsyncSleep for DefaultChain {
-    fn sleep(&self, duration: Duration) -> Sleep {
-        match self.runtime() {
-            Ok(runtime) => {
-                let _timer_of_that_runtime = runtime.enter();
-                Sleep::new(sleep(duration))
-            }
-            Err(_) => Sleep::new(pending()),
-        }
-    }
-}
-
-/// Starts a thread that runs a runtime for as long as the process lives.
-fn start_thread() -> io::Result<Handle> {
-    let (report, started) = mpsc::sync_channel(1);
-    thread::Builder::new()
-        .name("rds-iam".to_owned())
-        .spawn(move || {
-            // Made there, since one that is dropped in a caller's runtime panics.
-            match runtime::Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => {
-                    if report.send(Ok(runtime.handle().clone())).is_ok() {
-                        runtime.block_on(pending())
-                    }
-                }
-                Err(error) => drop(report.send(Err(error))),
-            }
-        })?;
-    started.recv().map_err(io::Error::other)?
 }
 
 /// The SDK takes a setting that is set to nothing, as container set-ups do, for a region.
@@ -240,8 +168,6 @@ async fn find_default_region() -> Result<Option<Region>, Error> {
     Ok(region)
 }
 
-/// Credentials of a chain that is built for this fetch alone: the SDK's profile provider never reads its file again,
-/// and its IMDS provider answers a failure with the credentials that it handed out last.
 async fn fetch(region: Option<Region>) -> provider::Result {
     let region = configured_region().await.or(region);
     let config = aws_config::defaults(BehaviorVersion::latest())

@@ -94,6 +94,21 @@ pub enum Error {
         after: Duration,
     },
 
+    /// So many fetches have timed out and still hang that no other one is started.
+    #[error(
+        "no AWS credentials: {fetches} fetches have timed out and still block their threads; find out why the credentials provider does not return"
+    )]
+    ProviderHangs {
+        /// How many of them hang.
+        fetches: usize,
+    },
+
+    /// The credentials provider needs a tokio runtime, and runs without one.
+    #[error(
+        "the credentials provider needs a tokio runtime with I/O and timers; enable the feature `rt-tokio` of rds-iam, or give `TokenCacheBuilder::spawn_with` such a runtime"
+    )]
+    TokioRequired,
+
     /// A setting that no cache can be built with.
     #[error("invalid setting {setting}: {reason}")]
     InvalidSetting {
@@ -137,9 +152,9 @@ impl From<CredentialsError> for Error {
 }
 
 /// An error and its causes in one line, for a log.
-pub(crate) struct Chain<'a>(pub(crate) &'a dyn std::error::Error);
+pub(crate) struct ErrorChain<'a>(pub(crate) &'a dyn std::error::Error);
 
-impl fmt::Display for Chain<'_> {
+impl fmt::Display for ErrorChain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
         let mut cause = self.0.source();

@@ -58,39 +58,49 @@
 //! What is signed is the database's own endpoint, a [`Login`]. What is dialled to get there (a tunnel, an address) is
 //! not looked at.
 //!
-//! # What the cache promises
+//! # The rules of the cache
 //!
-//! [`token`](fn@token) asks one [`TokenCache`] that the whole process shares, [`shared_cache`]. Each cache keeps this
-//! contract:
+//! [`token`](fn@token) asks one [`TokenCache`] that the whole process shares, [`shared_cache`]. A token is **fresh** until
+//! [`refresh_margin`](TokenCacheBuilder::refresh_margin) (60 s by default) before it expires, then **valid** until it
+//! expires, then **expired**. Credentials are **valid** until they expire.
 //!
-//! 1. A token is *fresh* while more than the refresh margin (60 s unless set) of its life is left. It is returned at
-//!    once: no lock is held across an await, no provider called.
-//! 2. A token is *usable* until it expires. One that is no longer fresh is renewed, and the caller that starts a
-//!    fetch of credentials for that waits for it. Others that find a fetch under way poll it once, so that an
-//!    abandoned one gets on too, and get the usable token at once. Where a renewal fails, the usable token is
-//!    returned, if it still is usable by the clock read after the wait; after that no fetch starts for 5 s. A renewal
-//!    that would not live longer returns the token in hand.
-//! 3. Where no token is usable, live credentials sign one, and 2. holds for their renewal. Only where none live do
-//!    callers wait, all for one fetch. If it fails, all of them are told why, and the next call starts anew.
-//! 4. One fetch at a time serves all logins, driven by whoever polls it. A caller that is dropped, or polls once and
-//!    never again, holds nobody up. A panic of the provider is a failed fetch. A fetch is given up after 30 s: the
-//!    next call starts another, and where there is a timer ([`sleep_impl`](TokenCacheBuilder::sleep_impl)) those who
-//!    wait get an error.
-//! 5. Credentials are kept, and renewed when they would expire within a token's lifetime (900 s) and the margin, so
-//!    that tokens live as long as they can: at most every 30 s where the provider has none that live longer. Those
-//!    without an expiry are fetched again after 900 s, when a token is renewed, to notice that keys were rotated.
-//!    Where a fetch fails, the kept ones sign while they live. A provider that answers with expired ones has failed.
-//! 6. The wall clock decides, since the servers judge by it: after a suspend a token is renewed, and where the clock
-//!    has been set back to more than 60 s before a token was signed, it is signed anew.
-//! 7. [`invalidate`](TokenCache::invalidate) drops a token that the database refused, and where the credentials at
-//!    hand signed it, they are fetched anew, at most every 30 s. Callers without a usable token wait for that fetch; if it
-//!    fails, the kept ones sign.
-//! 8. At most [`capacity`](TokenCacheBuilder::capacity) tokens are held; the least useful go first. Secrets are wiped
-//!    from memory when dropped.
-//! 9. It starts no task and no thread, and needs no runtime but the provider's own. (The process-wide cache has a
-//!    thread for the AWS SDK, `blocking_token` uses one to renew.)
-//! 10. `keep_fresh` (feature `rt-tokio`) hands a pool a valid token now and each new one before the last expires, for
-//!     ever, through failures, suspends and refusals.
+//! | the cached token is | valid credentials are cached | what `token` does |
+//! | --- | --- | --- |
+//! | fresh | – | returns the token immediately; holds no lock across an await and does not call the provider |
+//! | valid or expired | yes, and no fetch is due | signs a new token immediately |
+//! | valid | a fetch is due | the first caller starts the fetch and waits for it; all others get the valid token immediately |
+//! | expired, or there is none | yes, and a fetch is due | the first caller starts the fetch and waits for it; all others get a token signed with the cached credentials |
+//! | expired, or there is none | no | all callers wait for one fetch; if it fails, each of them gets its error |
+//!
+//! 1. **One fetch at a time** serves all logins. It runs on a thread of this crate, so it makes progress whatever happens
+//!    to its callers and their runtimes. Callers only wait for its outcome. A panic of the provider is a failed fetch. A
+//!    fetch times out after 30 s, even if its thread hangs, and no step of the clock ends it. While 4 fetches have timed
+//!    out and still hang, no new one starts.
+//! 2. **If a fetch fails**, the cached token is returned while it is valid, by the clock after the wait, and the cached
+//!    credentials sign while they are valid. The next fetch starts 5 s later at the earliest. If there is neither, the
+//!    next call starts a new fetch.
+//! 3. **A fetch is due** if the cached credentials expire within 900 s plus the margin, so that tokens get their full
+//!    lifetime. If the provider only has short-lived credentials, it is called every 30 s at most, or sooner when they
+//!    are about to expire: when a third of the time that they had left at the last fetch remains. Credentials without an
+//!    expiry are fetched again after 900 s, when a token is refreshed, so that rotated keys are noticed. A provider that
+//!    returns expired credentials has failed.
+//! 4. **If a refresh would not give a later expiry**, the cached token is kept.
+//! 5. **The wall clock decides**, because the database judges by it. After a suspend, the token is refreshed. If the
+//!    clock was set back to more than 60 s before a token was signed, the token is signed again.
+//! 6. **[`invalidate`](TokenCache::invalidate)** reports that the database rejected a token. The token is dropped, unless
+//!    the cache already has another. If the cached credentials signed it, they are fetched again, every 30 s at most.
+//!    Callers without a valid token wait for this fetch. If it fails, the cached credentials sign. A fetch that was in
+//!    flight before the rejection does not count.
+//! 7. **Memory is bounded** by [`capacity`](TokenCacheBuilder::capacity) (1024 logins). The least useful tokens are
+//!    evicted first. Secrets are wiped from memory when they are dropped.
+//! 8. **No runtime is needed**: callers may use any async runtime or none. A fetch uses two threads while it lasts, one
+//!    for the provider and one for the time limit. With the feature `rt-tokio` all providers run inside one tokio runtime
+//!    with two threads, which this crate keeps for the process. Without it they run without a runtime.
+//!    [`spawn_with`](TokenCacheBuilder::spawn_with) moves fetches to a runtime of yours. A forked child starts threads
+//!    and a runtime of its own.
+//! 9. **`keep_fresh`** (feature `rt-tokio`) passes a valid token to a pool now, and each new token before the last one
+//!    expires, through failures, suspends and rejections. It tries again after 1 s, doubling up to 30 s, and checks the
+//!    wall clock at least once a minute.
 //!
 //! # A cache of your own
 //!
@@ -161,6 +171,8 @@
 //! | [`CredentialsFailed`](Error::CredentialsFailed) | the provider failed, and no token is usable | its cause tells why; the next call tries anew |
 //! | [`CredentialsExpired`](Error::CredentialsExpired) | the provider has no others | log in again, or mend what renews them |
 //! | [`FetchTimedOut`](Error::FetchTimedOut) | the provider has not answered for 30 s | the next call tries anew |
+//! | [`ProviderHangs`](Error::ProviderHangs) | 4 fetches have timed out and still block their threads | find out why the provider does not return |
+//! | [`TokioRequired`](Error::TokioRequired) | the provider needs tokio, and runs without it | enable the feature `rt-tokio`, or give [`spawn_with`](TokenCacheBuilder::spawn_with) a tokio runtime |
 //! | [`ClockOutOfRange`](Error::ClockOutOfRange) | the clock stands before 1970 or after 9999 | set it |
 //! | [`InvalidSetting`](Error::InvalidSetting) | a cache is built | it names the setting |
 //!
@@ -173,7 +185,7 @@
 //! | --- | --- | --- |
 //! | `aws-config` | yes | [`token`](fn@token) and [`shared_cache`], over the AWS SDK's default chain; brings `rt-tokio` |
 //! | `url` | yes | [`Login::from_url`], [`Token::set_as_password`] |
-//! | `rt-tokio` | with `aws-config` | [`TokenCache::keep_fresh`], waiting on tokio's timer |
+//! | `rt-tokio` | with `aws-config` | providers run inside a tokio runtime of this crate; [`TokenCache::keep_fresh`] |
 //! | `blocking` | no | `TokenCache::blocking_token`, with `aws-config` also `blocking::token`; brings `rt-tokio` |
 //!
 //! Rust 1.94.1 is the oldest that builds it.
@@ -198,8 +210,10 @@ mod credentials;
 #[cfg(feature = "aws-config")]
 mod default_chain;
 mod error;
+mod fetch;
 mod login;
 mod region;
+mod runtime;
 mod signer;
 mod token;
 

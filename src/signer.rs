@@ -99,23 +99,16 @@ impl Signer {
     /// a `now` before 1970 or after 9999.
     pub fn sign(&self, login: &Login, now: SystemTime) -> Result<Token, Error> {
         let signed_at = UnixTime::of(now)?;
-        let expires_at = self.expiry_of_token(signed_at, now)?;
-        Ok(Token::new(self.signed_text(login, signed_at), expires_at))
-    }
-
-    /// When a token that is signed now will expire.
-    pub(crate) fn expires_at(&self, now: SystemTime) -> Result<SystemTime, Error> {
-        self.expiry_of_token(UnixTime::of(now)?, now)
-    }
-
-    fn expiry_of_token(&self, signed_at: UnixTime, now: SystemTime) -> Result<SystemTime, Error> {
         // The server counts from the date in the token, which is a whole second.
         let lifetime_ends = signed_at.whole_second() + LIFETIME;
-        match self.credentials.expiry() {
-            Some(expired_at) if expired_at <= now => Err(Error::CredentialsExpired { expired_at }),
-            Some(expiry) => Ok(expiry.min(lifetime_ends)),
-            None => Ok(lifetime_ends),
-        }
+        let expires_at = match self.credentials.expiry() {
+            Some(expired_at) if expired_at <= now => {
+                return Err(Error::CredentialsExpired { expired_at });
+            }
+            Some(expiry) => expiry.min(lifetime_ends),
+            None => lifetime_ends,
+        };
+        Ok(Token::new(self.signed_text(login, signed_at), expires_at))
     }
 
     /// Whether this signer's key is that of the UTC day of `now`.

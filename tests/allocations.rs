@@ -55,7 +55,7 @@ fn signing_allocates_at_most_twice_and_the_token_at_its_full_size() {
 fn a_hit_of_a_cache_allocates_nothing() {
     let cache = TokenCache::builder(credentials(None)).build().unwrap();
     let login = login();
-    poll_once(cache.token(&login)).unwrap();
+    pollster::block_on(cache.token(&login)).unwrap();
     let made = measure(|| drop(poll_once(cache.token(&login)).unwrap()));
     assert_eq!(made, AllocationInfo::default());
 }
@@ -83,4 +83,25 @@ fn a_hit_of_the_process_wide_cache_allocates_nothing() {
     assert_eq!(made, AllocationInfo::default(), "blocking::token");
     let made = measure(|| drop(poll_once(rds_iam::token(HOST, PORT, USER)).unwrap()));
     assert_eq!(made, AllocationInfo::default(), "token");
+    // The name in lower case, and no `Login`.
+    for host in [HOST.to_uppercase(), format!("{HOST}.")] {
+        let made = measure(|| drop(poll_once(rds_iam::token(&host, PORT, USER)).unwrap()));
+        assert_eq!(made.count_total, 1, "{host}: {made:?}");
+    }
+}
+
+/// A buffer that grows leaves the part of the token that it holds in freed memory.
+#[test]
+fn a_url_s_buffer_has_grown_before_the_token_is_written() {
+    let token = |session_token: usize| {
+        let credentials = credentials(Some("token/".repeat(session_token)));
+        let signer = Signer::new(&credentials, "us-east-1", now()).unwrap();
+        signer.sign(&login(), now()).unwrap()
+    };
+    let written = |token: &rds_iam::Token| {
+        let mut url = url::Url::parse("postgres://app@localhost:5432/app?a=b").unwrap();
+        measure(|| token.set_as_password(&mut url).unwrap())
+    };
+    let [short, long] = [10, 1000].map(|session_token| written(&token(session_token)));
+    assert_eq!(short.count_total, long.count_total, "{short:?} {long:?}");
 }

@@ -7,12 +7,14 @@ use std::error::Error as _;
 use std::fmt;
 use std::future::{poll_fn, ready};
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::Poll;
 use std::thread::{self, ThreadId};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+#[cfg(unix)]
+use aws::in_forked_child;
 use aws::{Keys, StandIn, alone, parameter};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, future};
@@ -72,7 +74,7 @@ fn at_once() -> Answer {
     ready(Ok(credentials())).boxed()
 }
 
-/// Panics where no tokio runtime runs, and hangs where the one that it began on stands still.
+/// Panics without a tokio runtime, and hangs if the runtime that it began on is blocked.
 fn by_tokio_s_timer() -> Answer {
     async {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -84,8 +86,11 @@ fn by_tokio_s_timer() -> Answer {
 fn when_polled_again() -> Answer {
     let mut has_been_polled = false;
     poll_fn(
-        move |_| match std::mem::replace(&mut has_been_polled, true) {
-            false => Poll::Pending,
+        move |cx| match std::mem::replace(&mut has_been_polled, true) {
+            false => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             true => Poll::Ready(Ok(credentials())),
         },
     )
@@ -130,7 +135,12 @@ fn key_of(token: &Token) -> String {
 
 #[track_caller]
 fn assert_token(cache: &TokenCache) {
-    let token = cache.blocking_token(&login()).expect("a token");
+    assert_token_of(cache, &login());
+}
+
+#[track_caller]
+fn assert_token_of(cache: &TokenCache, login: &Login) {
+    let token = cache.blocking_token(login).expect("a token");
     assert_eq!(key_of(&token), "key-of-the-test");
 }
 
@@ -292,10 +302,9 @@ fn it_shares_a_fetch_that_an_async_caller_began() {
     let cache = cache(&provider);
     let login = login();
     let mut of_async = pin!(cache.token(&login));
-    assert!(of_async.as_mut().now_or_never().is_none());
+    // It is never polled again.
+    let _ = of_async.as_mut().now_or_never();
     assert_token(&cache);
-    let of_async = of_async.now_or_never().expect("a fetch that is done");
-    assert_eq!(key_of(&of_async.expect("a token")), "key-of-the-test");
     assert_eq!(provider.calls(), 1);
 }
 
@@ -322,23 +331,6 @@ fn an_async_caller_shares_a_fetch_that_it_began() {
                 .expect("a token");
         });
         assert_eq!(provider.calls(), 1);
-    });
-}
-
-#[test]
-fn an_async_caller_gets_the_answer_to_its_own_fetch_where_a_blocking_one_had_to_begin_another() {
-    let provider = Provider::new(|call| match call {
-        1 => when_polled_again(),
-        _ => failure("the vault is sealed"),
-    });
-    let cache = cache(&provider);
-    current_thread_runtime().block_on(async {
-        let login = login();
-        let mut of_async = pin!(cache.token(&login));
-        assert!(of_async.as_mut().now_or_never().is_none());
-        cache.blocking_token(&login).expect_err("no token");
-        let token = of_async.await.expect("a token");
-        assert_eq!(key_of(&token), "key-of-the-test");
     });
 }
 
@@ -388,7 +380,7 @@ fn a_panic_of_the_clock_is_one_of_the_caller() {
 }
 
 #[test]
-fn a_runtime_that_cannot_be_had_is_an_error_and_the_next_call_tries_anew() {
+fn without_files_for_a_runtime_there_is_an_error_until_there_are_some() {
     alone(&[], |home| {
         let cache = cache(&Provider::new(|_| at_once()));
         let files = home.open_all_files();
@@ -396,6 +388,44 @@ fn a_runtime_that_cannot_be_had_is_an_error_and_the_next_call_tries_anew() {
         assert!(matches!(error, Error::CredentialsFailed { .. }), "{error}");
         drop(files);
         assert_token(&cache);
+    });
+}
+
+/// Its fetches fail, because a forked child has no runtime before it has made one.
+#[cfg(unix)]
+#[test]
+fn without_files_for_a_runtime_a_valid_token_and_valid_credentials_still_serve() {
+    #[derive(Clone, Debug)]
+    struct Clock(Arc<AtomicU64>);
+
+    impl TimeSource for Clock {
+        fn now(&self) -> SystemTime {
+            UNIX_EPOCH + Duration::from_secs(self.0.load(Ordering::SeqCst))
+        }
+    }
+
+    alone(&[], |home| {
+        let clock = Clock(Arc::new(1_000_000_000.into()));
+        let expiry = clock.now() + Duration::from_secs(900);
+        let provider = Provider::new(move |_| {
+            let keys = Credentials::new("key-of-the-test", "secret", None, Some(expiry), "test");
+            ready(Ok(keys)).boxed()
+        });
+        let cache = TokenCache::builder(provider.clone())
+            .time_source(clock.clone())
+            .build()
+            .expect("a cache");
+        let token = cache.blocking_token(&login()).expect("a token");
+        clock.0.fetch_add(850, Ordering::SeqCst);
+        let in_child = || {
+            let _files = home.open_all_files();
+            let same = cache.blocking_token(&login()).expect("a token");
+            assert_eq!(same.as_str(), token.as_str());
+            let other = Login::new(HOST, 5432, "other").expect("a valid login");
+            assert_token_of(&cache, &other);
+            assert_eq!(provider.calls(), 1);
+        };
+        in_forked_child(in_child, || ());
     });
 }
 

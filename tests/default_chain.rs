@@ -11,13 +11,15 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread, ThreadId};
+use std::thread::{self, Thread};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+#[cfg(unix)]
+use aws::in_forked_child;
 use aws::{Behaviour, Home, Keys, Request, StandIn, alone, parameter};
 use aws_config::{Region, SdkConfig};
 use aws_credential_types::provider::future;
-use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep, Sleep};
+use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep, Sleep, TokioSleep};
 use aws_smithy_async::time::{SharedTimeSource, StaticTimeSource};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -630,26 +632,66 @@ fn a_thread_that_cannot_be_set_up_is_an_error_and_the_next_call_tries_anew() {
     });
 }
 
+#[cfg(unix)]
+#[test]
+fn a_configuration_file_that_hangs_is_an_error_on_time_and_the_next_call_starts_another_fetch() {
+    alone(&[], |home| {
+        home.write("credentials", &profile("default", "of-the-profile"));
+        home.replace_by_fifo("config");
+        thread::scope(|scope| {
+            // A fetch, and a search for the region.
+            for host in [HOST, CNAME] {
+                scope.spawn(move || {
+                    let said = on_no_runtime(failure(host));
+                    assert!(said.contains("has not answered for 30 s"), "{said}");
+                });
+            }
+        });
+        home.write("config", "[default]\n");
+        assert_signed(&on_tokio(token(HOST)), "key-of-the-profile/eu-west-1");
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn a_forked_child_can_fetch() {
+    alone(&[], |home| {
+        let sts = assumed_role(home);
+        sts.behave(Behaviour::Hold);
+        let in_flight = thread::spawn(|| on_no_runtime(token(HOST)));
+        sts.wait_for_requests(1);
+        in_forked_child(
+            || assert_signed(&on_no_runtime(token(HOST)), "key-of-the-role/eu-west-1"),
+            || {
+                sts.wait_for_requests(2);
+                sts.behave(Behaviour::Answer);
+            },
+        );
+        in_flight.join().expect("a token");
+        assert_eq!(sts.request_lines(), ["POST /", "POST /"]);
+    });
+}
+
 // Whoever asks.
 
 #[test]
-fn the_sdk_runs_on_one_thread_whoever_asks() {
-    static THREADS: Mutex<Vec<ThreadId>> = Mutex::new(Vec::new());
+fn the_sdk_runs_on_the_crates_threads_whoever_asks() {
+    static THREADS: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let threads = || THREADS.lock().expect("a listener that does not panic");
     alone(&ENVIRONMENT_KEYS, |home| {
         listen(move |event| {
             if event.metadata().target().starts_with("aws_config") {
-                threads().push(thread::current().id());
+                let name = thread::current().name().unwrap_or_default().to_owned();
+                threads().push(name);
             }
         });
         home.configure("region = ca-central-1");
-        let refused = on_tokio(token(CNAME));
-        shared_cache().invalidate(&login(CNAME), &refused);
+        let rejected = on_tokio(token(CNAME));
+        shared_cache().invalidate(&login(CNAME), &rejected);
         on_no_runtime(token(CNAME));
         let mut threads = threads();
         threads.dedup();
-        assert_eq!(threads.len(), 1);
-        assert_ne!(threads[0], thread::current().id());
+        assert_eq!(*threads, ["rds-iam-provider"]);
     });
 }
 
@@ -781,11 +823,28 @@ fn a_cache_waits_with_the_sleep_of_a_configuration() {
         .sleep_impl(SharedAsyncSleep::new(TimeFlies))
         .build();
     let cache = TokenCacheBuilder::from(&config).build().expect("a cache");
-    let outcome = cache.token(&login(HOST)).now_or_never();
+    let outcome = on_no_runtime(cache.token(&login(HOST)));
     assert!(
-        matches!(outcome, Some(Err(Error::FetchTimedOut { .. }))),
+        matches!(outcome, Err(Error::FetchTimedOut { .. })),
         "{outcome:?}"
     );
+}
+
+#[test]
+fn a_cache_over_a_configuration_with_tokio_s_sleep_needs_no_runtime() {
+    let config = SdkConfig::builder()
+        .credentials_provider(provider())
+        .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+        .build();
+    let ask = || {
+        let cache = TokenCacheBuilder::from(&config).build().expect("a cache");
+        async move { cache.token(&login(HOST)).await.expect("a token") }
+    };
+    on_no_runtime(ask());
+    let without_timers = runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    without_timers.block_on(ask());
 }
 
 #[test]
@@ -886,8 +945,8 @@ fn it_tells_of_fetches_failures_and_refusals_and_never_a_secret() {
             "fetching AWS credentials\n",
             "fetched AWS credentials",
             "fetching AWS credentials failed",
-            "the database refused the token",
-            "the token still serves",
+            "the database rejected the token",
+            "the token is still valid",
         ] {
             assert!(said.contains(words), "{words}: {said}");
         }

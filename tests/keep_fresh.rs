@@ -152,6 +152,43 @@ fn so_it_does_where_credentials_live_for_5_minutes() {
     assert_eq!(keeper.left(), [s(60); 150 - 1]);
 }
 
+/// As the SDK's own cache does, whose buffer is 10 s.
+#[test]
+fn it_applies_each_new_token_in_time_if_the_provider_hands_out_credentials_until_shortly_before_they_expire()
+ {
+    for buffer in [2, 5, 10, 15, 20, 25, 29, 31, 60] {
+        let stage = Stage::new();
+        let mut keeper = Keeper::new(&stage);
+        let mut expiry = s(0);
+        keeper.run();
+        while stage.clock.now() < at(s(36_000)) {
+            if stage.provider.open() > 0 {
+                let now = stage.clock.now().duration_since(at(s(0))).unwrap();
+                if expiry <= now + s(buffer) {
+                    expiry = now + s(3600);
+                }
+                let call = stage.provider.calls();
+                stage
+                    .provider
+                    .answer(call, keys_until(&format!("{expiry:?}"), expiry));
+                keeper.run();
+            }
+            let_pause_pass(&stage, &mut keeper);
+        }
+        let left = keeper.left();
+        assert!(
+            left.iter().all(|left| !left.is_zero()),
+            "{buffer}: {left:?}"
+        );
+        // Ten hours, and ten lives of credentials.
+        assert!(
+            stage.provider.calls() < 10 * 10,
+            "{}",
+            stage.provider.calls()
+        );
+    }
+}
+
 #[test]
 fn it_applies_no_token_twice() {
     let stage = Stage::new();
@@ -380,6 +417,100 @@ fn a_late_refusal_and_one_of_another_login_change_nothing() {
     }
     keeper.run();
     assert_eq!(keeper.applied().len(), 1);
+    assert_eq!(stage.provider.calls(), 1);
+}
+
+#[test]
+fn a_rejected_token_is_replaced_at_once_if_another_caller_has_refreshed_it_already() {
+    let (stage, rejected) = Stage::after_a_fetch_of(keys_until("old", DAY));
+    let mut keeper = Keeper::new(&stage);
+    keeper.run();
+    // A suspend: the pause has not ended, because timers stopped.
+    stage.at(s(3600));
+    let refreshed = stage.token(&jane());
+    stage.cache.invalidate(&jane(), &rejected);
+    keeper.run();
+    keeper.has_applied(&[rejected, refreshed]);
+    assert_eq!(stage.provider.calls(), 1);
+}
+
+/// A `keep_fresh` that has applied its first token, signed by credentials that expire with it, some time after that.
+fn keeper_after(since_start: Duration) -> (Stage, Keeper, Token) {
+    let (stage, token) = Stage::after_a_fetch_of(keys_until("old", s(900)));
+    let mut keeper = Keeper::new(&stage);
+    keeper.run();
+    stage.at(since_start);
+    (stage, keeper, token)
+}
+
+#[test]
+fn a_rejected_token_is_replaced_at_once_by_one_of_another_caller_between_two_tries() {
+    let (stage, mut keeper, rejected) = keeper_after(s(900));
+    stage.provider.answer(2, failure());
+    wake(&stage, &mut keeper);
+    stage.provider.answer(3, keys("new"));
+    let refreshed = stage.token(&jane());
+    stage.cache.invalidate(&jane(), &rejected);
+    keeper.run();
+    keeper.has_applied(&[rejected, refreshed]);
+    assert_eq!(stage.provider.calls(), 3);
+}
+
+/// How many fetches there are in ten seconds of rejections, one each 100 ms, while the provider is down.
+fn fetches_while_rejected(stage: &Stage, keeper: &mut Keeper, rejected: &Token) -> usize {
+    let before = stage.provider.calls();
+    for call in before + 1..before + 200 {
+        stage.provider.answer(call, failure());
+    }
+    stage.sleeps.end_all();
+    keeper.run();
+    let start = stage.clock.now();
+    for n in 0..100 {
+        stage.clock.set(start + n * Duration::from_millis(100));
+        stage.cache.invalidate(&jane(), rejected);
+        keeper.run();
+    }
+    stage.provider.calls() - before
+}
+
+#[test]
+fn rejections_do_not_cut_its_backoff_short_if_no_credentials_are_valid() {
+    let (stage, mut keeper, token) = keeper_after(s(901));
+    assert_eq!(fetches_while_rejected(&stage, &mut keeper, &token), 1);
+    // Nor if it never had a token.
+    let stage = Stage::new();
+    let mut keeper = Keeper::new(&stage);
+    assert_eq!(fetches_while_rejected(&stage, &mut keeper, &token), 1);
+}
+
+#[test]
+fn a_token_that_is_rejected_while_refreshes_fail_is_replaced_once_by_one_of_the_cached_credentials()
+{
+    let (stage, mut keeper, token) = keeper_after(s(850));
+    assert_eq!(fetches_while_rejected(&stage, &mut keeper, &token), 1);
+    keeper.has_applied(&[token, signed(&keys_until("old", s(900)), &jane(), s(850))]);
+}
+
+#[test]
+fn rejections_of_another_login_wake_it_not() {
+    let stage = Stage::new();
+    let mut keeper = Keeper::new(&stage);
+    stage.provider.answer(1, failure());
+    keeper.run();
+    let joes = signed(&keys("akid"), &joe(), s(0));
+    for _ in 0..100 {
+        stage.cache.invalidate(&joe(), &joes);
+        keeper.run();
+    }
+    assert_eq!(stage.provider.calls(), 1);
+    // Nor if it has a token that joe's rejected keys have signed.
+    let (stage, token) = Stage::after_a_fetch_of(keys_until("old", DAY));
+    let joes = stage.token(&joe());
+    let mut keeper = Keeper::new(&stage);
+    keeper.run();
+    stage.cache.invalidate(&joe(), &joes);
+    keeper.run();
+    keeper.has_applied(&[token]);
     assert_eq!(stage.provider.calls(), 1);
 }
 

@@ -12,6 +12,8 @@ use std::any::type_name;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+#[cfg(unix)]
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -556,6 +558,26 @@ pub fn alone<F: FnOnce(&Home)>(environment: &[(&str, &str)], test: F) {
     );
 }
 
+/// Runs `act` in a forked child, which has no thread but the calling one, and `meanwhile` here. For a test that is
+/// [`alone`].
+#[cfg(unix)]
+pub fn in_forked_child(act: impl FnOnce(), meanwhile: impl FnOnce()) {
+    use fork::{Fork, WEXITSTATUS, WIFEXITED, fork, waitpid};
+
+    let Fork::Parent(child) = fork().expect("a child") else {
+        thread::spawn(|| {
+            thread::sleep(CHILD_BOUND / 2);
+            eprintln!("the forked child hangs");
+            process::abort()
+        });
+        let outcome = catch_unwind(AssertUnwindSafe(act));
+        process::exit(i32::from(outcome.is_err()))
+    };
+    meanwhile();
+    let status = waitpid(child).expect("the child's status");
+    assert!(WIFEXITED(status) && WEXITSTATUS(status) == 0, "{status}");
+}
+
 /// The name of the test whose body a closure stands in.
 fn name_of_test<F>(_: &F) -> &'static str {
     // `BINARY::TEST::{{closure}}`
@@ -567,9 +589,11 @@ fn name_of_test<F>(_: &F) -> &'static str {
 pub struct Home(PathBuf);
 
 impl Home {
-    /// Writes a file of the home folder: `config`, `credentials`.
+    /// Writes a file of the home folder, `config` or `credentials`, in place of the one before.
     pub fn write(&self, name: &str, text: &str) {
-        fs::write(self.0.join(name), text).expect("a file in the home folder");
+        let (new, path) = (self.0.join("new"), self.0.join(name));
+        fs::write(&new, text).expect("a file in the home folder");
+        fs::rename(new, path).expect("a file in the home folder");
     }
 
     /// Adds a setting to the profile `default`, in the file `config`.
@@ -579,6 +603,14 @@ impl Home {
             .open(self.0.join("config"))
             .expect("the file `config`");
         writeln!(config, "{setting}").expect("a file that can be written");
+    }
+
+    /// Makes of a file a pipe that nobody writes to, so that reading it takes for ever, as on a hung file system.
+    pub fn replace_by_fifo(&self, name: &str) {
+        let path = self.0.join(name);
+        fs::remove_file(&path).expect("a file in the home folder");
+        let status = Command::new("mkfifo").arg(&path).status();
+        assert!(status.expect("mkfifo is installed").success());
     }
 
     /// Opens files until no more can be opened.

@@ -1,10 +1,16 @@
-//! One fetch at a time (rule 4 of the contract), and no runtime (rule 9).
+//! One fetch at a time, whatever its callers do (rule 1), and without a runtime (rule 8).
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::future;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use rds_iam::{Error, Login, ProvideCredentials, TimeSource, TokenCache};
 
 use crate::stage::*;
@@ -45,11 +51,10 @@ fn threads_that_come_at_the_same_moment_start_one_fetch() {
     for is_answered_at_once in [false, true] {
         for _ in 0..100 {
             let provider = Provider::default();
-            let cache = TokenCache::builder(provider.clone())
+            let builder = TokenCache::builder(provider.clone())
                 .time_source(Ticks::default())
-                .sleep_impl(Sleeps::default())
-                .build()
-                .unwrap();
+                .sleep_impl(Sleeps::default());
+            let cache = by_hand(builder).build().unwrap();
             let short_lived = keys_until("akid", s(500));
             if is_answered_at_once {
                 provider.answer(1, short_lived.clone());
@@ -82,7 +87,6 @@ fn a_caller_that_is_dropped_or_polled_once_and_never_again_holds_nobody_up() {
             let other = other_came_before.then(|| stage.waiting_call(&joe()));
             let _kept_unpolled = (!is_dropped).then_some(abandoned);
             let mut other = other.unwrap_or_else(|| stage.waiting_call(&joe()));
-            // It is the one that is woken.
             stage.provider.answer(1, keys("akid"));
             run([&mut other]);
             assert_eq!(key(&other.token()), "akid");
@@ -103,15 +107,16 @@ fn a_caller_that_is_polled_last_and_never_again_holds_nobody_up() {
 }
 
 #[test]
-fn a_fetch_whose_callers_were_all_dropped_goes_on_with_the_next() {
+fn a_fetch_whose_callers_were_all_dropped_ends_and_its_credentials_are_cached() {
     let stage = Stage::new();
     for login in [jane(), joe(), kim()] {
         stage.waiting_call(&login);
     }
     assert_eq!((stage.provider.calls(), stage.provider.open()), (1, 1));
     stage.provider.answer(1, keys("akid"));
-    assert_eq!(key(&stage.token(&jane())), "akid");
     assert_eq!((stage.provider.calls(), stage.provider.open()), (1, 0));
+    assert_eq!(key(&stage.token(&jane())), "akid");
+    assert_eq!(stage.provider.calls(), 1);
 }
 
 #[test]
@@ -148,97 +153,66 @@ impl ProvideCredentials for PanicsAtOnce {
 }
 
 #[test]
-fn so_is_a_panic_before_the_provider_has_made_its_future() {
-    let cache = TokenCache::builder(PanicsAtOnce::default())
+fn a_panic_before_the_provider_has_made_its_future_is_a_failed_fetch() {
+    let builder = TokenCache::builder(PanicsAtOnce::default())
         .time_source(Clock::default())
-        .sleep_impl(Sleeps::default())
-        .build()
-        .unwrap();
+        .sleep_impl(Sleeps::default());
+    let cache = by_hand(builder).build().unwrap();
     let call = || Call::of(&cache, &jane());
     let error = call().error();
     assert!(matches!(error, Error::CredentialsFailed { .. }), "{error}");
     assert_eq!(key(&call().token()), "akid");
 }
 
-// Given up after 30 s
+// Timed out after 30 s
+
+fn assert_timed_out(error: &Error) {
+    let Error::FetchTimedOut { after } = error else {
+        panic!("{error}")
+    };
+    assert_eq!(*after, s(30));
+}
 
 #[test]
-fn a_fetch_older_than_30_s_is_given_up_and_the_next_caller_starts_another() {
+fn a_fetch_times_out_after_30_s_for_all_its_waiters_and_the_next_call_starts_another() {
     let stage = Stage::new();
-    let mut first = stage.waiting_call(&jane());
-    stage.at(s(30) - TICK);
-    let mut second = stage.waiting_call(&joe());
-    assert_eq!(stage.provider.calls(), 1);
-    stage.at(s(30) + TICK);
-    let mut third = stage.waiting_call(&jane());
-    assert_eq!(stage.provider.calls(), 2);
-    // The late result is ignored.
-    stage.provider.answer(1, keys("late"));
-    run([&mut first, &mut second, &mut third]);
-    third.waits();
-    stage.waiting_call(&kim());
-    stage.provider.answer(2, keys("new"));
-    run([&mut first, &mut second, &mut third]);
-    assert_eq!(key(&third.token()), "new");
-    for login in [jane(), joe(), kim()] {
-        assert_eq!(key(&stage.token(&login)), "new");
+    let mut starter = stage.waiting_call(&jane());
+    stage.at(s(10));
+    let mut joined = stage.waiting_call(&joe());
+    assert_eq!(stage.sleeps.durations(), [s(30)]);
+    stage.at(s(30));
+    stage.sleeps.end_all();
+    run([&mut starter, &mut joined]);
+    for call in [&mut starter, &mut joined] {
+        assert_timed_out(&call.error());
     }
-    // Those who waited for it are not left waiting.
-    for call in [&mut first, &mut second] {
-        match call.poll().expect("the call waits") {
-            Ok(token) => assert_eq!(key(token), "new"),
-            Err(error) => assert!(matches!(error, Error::FetchTimedOut { .. }), "{error}"),
+    // The provider's future is dropped.
+    assert_eq!((stage.provider.calls(), stage.provider.open()), (1, 0));
+    let mut next = stage.waiting_call(&jane());
+    assert_eq!(stage.provider.calls(), 2);
+    stage.provider.answer(2, keys("new"));
+    assert_eq!(key(&next.token()), "new");
+}
+
+#[test]
+fn no_step_of_the_clock_ends_a_fetch() {
+    for clock in [s(10) - Duration::from_millis(1), s(0), s(41), DAY] {
+        let stage = Stage::new();
+        stage.at(s(10));
+        let mut starter = stage.waiting_call(&jane());
+        stage.at(clock);
+        let mut joined = stage.waiting_call(&joe());
+        assert_eq!(stage.provider.calls(), 1);
+        stage.provider.answer(1, keys("akid"));
+        run([&mut starter, &mut joined]);
+        for call in [&mut starter, &mut joined] {
+            assert_eq!(key(&call.token()), "akid");
         }
     }
-    assert_eq!(stage.provider.calls(), 2);
 }
 
 #[test]
-fn a_late_result_does_not_replace_a_newer_one() {
-    let stage = Stage::new();
-    let mut first = stage.waiting_call(&jane());
-    stage.at(s(31));
-    stage.provider.answer(2, keys("new"));
-    assert_eq!(key(&stage.token(&joe())), "new");
-    stage.provider.answer(1, keys("late"));
-    run([&mut first]);
-    for login in [jane(), joe(), kim()] {
-        assert_eq!(key(&stage.token(&login)), "new");
-    }
-    assert_eq!(stage.provider.calls(), 2);
-}
-
-#[test]
-fn a_late_failure_ends_no_newer_fetch_and_holds_none_back() {
-    let (stage, _) = Stage::with_a_usable_token(s(60));
-    let mut late = stage.waiting_call(&jane());
-    stage.at(s(871));
-    let mut newer = stage.waiting_call(&jane());
-    assert_eq!(stage.provider.calls(), 3);
-    stage.provider.answer(2, failure());
-    run([&mut late]);
-    stage.provider.answer(3, keys_until("new", s(1000)));
-    run([&mut newer]);
-    for login in [jane(), joe()] {
-        assert_eq!(key(&stage.token(&login)), "new");
-    }
-    assert_eq!(stage.provider.calls(), 3);
-
-    // The same once nothing is under way any more.
-    stage.at(s(902));
-    let mut late = stage.waiting_call(&kim());
-    stage.at(s(933));
-    stage.provider.answer(5, keys_until("newer", s(1010)));
-    assert_eq!(key(&stage.token(&kim())), "newer");
-    stage.at(s(963));
-    stage.provider.answer(4, failure());
-    run([&mut late]);
-    stage.waiting_call(&kim());
-    assert_eq!(stage.provider.calls(), 6);
-}
-
-#[test]
-fn an_answer_that_comes_before_anybody_gave_its_fetch_up_is_used() {
+fn the_answer_counts_if_it_comes_at_the_same_moment_as_the_time_limit() {
     let stage = Stage::new();
     let mut starter = stage.waiting_call(&jane());
     stage.at(s(31));
@@ -251,74 +225,36 @@ fn an_answer_that_comes_before_anybody_gave_its_fetch_up_is_used() {
 }
 
 #[test]
-fn a_fetch_that_began_in_the_future_is_given_up() {
-    let stage = Stage::new();
-    stage.at(DAY);
-    let _starter = stage.waiting_call(&jane());
-    stage.at(s(0));
-    stage.waiting_call(&jane());
-    assert_eq!(stage.provider.calls(), 2);
+fn a_late_answer_is_dropped() {
+    for answer in [keys("late").into(), failure(), Answer::Panic] {
+        let stage = Stage::new();
+        stage.waiting_call(&jane());
+        stage.sleeps.end_all();
+        stage.provider.answer(1, answer);
+        let mut next = stage.waiting_call(&jane());
+        assert_eq!(stage.provider.calls(), 2);
+        stage.provider.answer(2, keys("new"));
+        assert_eq!(key(&next.token()), "new");
+        assert_eq!(key(&stage.token(&joe())), "new");
+    }
 }
 
 #[test]
-fn where_a_sleep_is_at_hand_its_waiters_get_an_error_by_then() {
+fn the_time_limit_of_a_fetch_that_has_ended_does_not_end_the_next() {
     let stage = Stage::new();
-    let mut starter = stage.waiting_call(&jane());
-    stage.at(s(10));
-    let mut joined = stage.waiting_call(&joe());
-    stage.at(s(30) - TICK);
-    let mut last = stage.waiting_call(&kim());
-    // What remains of the 30 s.
-    assert_eq!(stage.sleeps.durations(), [s(30), s(20), TICK]);
-    stage.at(s(30));
-    stage.sleeps.end_all();
-    run([&mut starter, &mut joined, &mut last]);
-    for call in [&mut starter, &mut joined, &mut last] {
-        let error = call.error();
-        let Error::FetchTimedOut { after } = error else {
-            panic!("{error}")
-        };
-        assert_eq!(after, s(30));
-    }
-    // The next caller starts another, and the late result is ignored.
-    let mut next = stage.waiting_call(&jane());
+    stage.provider.answer(1, failure());
+    stage.error(&jane());
+    let mut next = stage.waiting_call(&joe());
+    stage.sleeps.end(1);
+    stage.waiting_call(&kim());
     assert_eq!(stage.provider.calls(), 2);
-    stage.provider.answer(1, keys("late"));
-    next.waits();
     stage.provider.answer(2, keys("new"));
+    run([&mut next]);
     assert_eq!(key(&next.token()), "new");
 }
 
 #[test]
-fn a_waiters_sleep_gives_the_fetch_up_whatever_the_clock_says() {
-    let stage = Stage::new();
-    let mut starter = stage.waiting_call(&jane());
-    stage.sleeps.end_all();
-    run([&mut starter]);
-    let error = starter.error();
-    assert!(matches!(error, Error::FetchTimedOut { .. }), "{error}");
-    stage.provider.answer(1, keys("late"));
-    stage.waiting_call(&jane());
-    assert_eq!(stage.provider.calls(), 2);
-}
-
-#[test]
-fn a_late_sleep_does_not_give_a_newer_fetch_up() {
-    let stage = Stage::new();
-    let mut late = stage.waiting_call(&jane());
-    stage.at(s(30));
-    let mut newer = stage.waiting_call(&joe());
-    stage.sleeps.end(1);
-    run([&mut late]);
-    stage.waiting_call(&kim());
-    assert_eq!(stage.provider.calls(), 2);
-    stage.provider.answer(2, keys("new"));
-    run([&mut newer]);
-    assert_eq!(key(&newer.token()), "new");
-}
-
-#[test]
-fn a_usable_token_or_live_credentials_stand_in_for_a_fetch_that_was_given_up() {
+fn a_fetch_that_timed_out_is_a_failed_fetch() {
     for login in [jane(), joe()] {
         let (stage, _) = Stage::with_a_usable_token(s(60));
         let mut starter = stage.waiting_call(&login);
@@ -326,7 +262,6 @@ fn a_usable_token_or_live_credentials_stand_in_for_a_fetch_that_was_given_up() {
         stage.sleeps.end_all();
         run([&mut starter]);
         assert_eq!(key(&starter.token()), "old");
-        // It is a failed fetch.
         stage.at(s(875) - TICK);
         stage.token(&login);
         assert_eq!(stage.provider.calls(), 2);
@@ -336,61 +271,140 @@ fn a_usable_token_or_live_credentials_stand_in_for_a_fetch_that_was_given_up() {
     }
 }
 
-#[test]
-fn a_fetch_that_was_suspended_is_given_up() {
-    let (stage, _) = Stage::with_a_usable_token(s(60));
-    let _starter = stage.waiting_call(&jane());
-    stage.at(s(8 * 3600));
-    let mut next = stage.waiting_call(&jane());
-    assert_eq!(stage.provider.calls(), 3);
-    stage.provider.answer(2, keys_until("late", s(9 * 3600)));
-    next.waits();
-    stage.provider.answer(3, keys("new"));
-    assert_eq!(key(&next.token()), "new");
+/// Sets the clock in the second of the polls of its second call, as one does that blocks, or whose machine is suspended.
+#[derive(Clone, Debug)]
+struct SlowToPoll {
+    clock: Clock,
+    calls: Arc<AtomicUsize>,
 }
 
-// No runtime: every other test does without one, too
+impl ProvideCredentials for SlowToPoll {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        if self.calls.fetch_add(1, Ordering::SeqCst) == 0 {
+            return future::ProvideCredentials::ready(Ok(keys_until("old", s(900))));
+        }
+        let mut polls = 0;
+        future::ProvideCredentials::new(poll_fn(move |_| {
+            polls += 1;
+            if polls == 2 {
+                self.clock.set(at(s(910)));
+            }
+            Poll::Pending
+        }))
+    }
+}
 
-/// A cache that was given no sleep may have tokio's, which panics where no runtime has its timers on.
 #[test]
-fn without_a_sleep_or_a_runtime_with_timers_the_clock_alone_gives_a_fetch_up() {
+fn a_token_that_expires_while_the_provider_is_polled_is_not_returned() {
+    let clock = Clock::default();
+    let provider = SlowToPoll {
+        clock: clock.clone(),
+        calls: Arc::default(),
+    };
+    let builder = TokenCache::builder(provider)
+        .time_source(clock.clone())
+        .sleep_impl(Sleeps::default());
+    let cache = by_hand(builder).build().unwrap();
+    Call::of(&cache, &jane()).token();
+    clock.set(at(s(890)));
+    Call::of(&cache, &jane()).waits();
+    let token = Call::of(&cache, &jane()).token();
+    assert!(token.expires_at() > clock.now());
+}
+
+// Spawned by the embedder
+
+/// A runtime that can be shut down: it drops what it was given.
+#[derive(Clone, Default)]
+struct EmbedderRuntime(Arc<Mutex<Vec<BoxFuture<'static, ()>>>>);
+
+impl EmbedderRuntime {
+    fn cache(&self, provider: &Provider) -> TokenCache {
+        let futures = Arc::clone(&self.0);
+        TokenCache::builder(provider.clone())
+            .time_source(Clock::default())
+            .sleep_impl(Sleeps::default())
+            .spawn_with(move |future| futures.lock().unwrap().push(future))
+            .build()
+            .unwrap()
+    }
+}
+
+#[test]
+fn a_fetch_that_the_embedders_runtime_drops_is_a_failed_fetch() {
+    let (runtime, provider) = (EmbedderRuntime::default(), Provider::default());
+    let cache = runtime.cache(&provider);
+    let mut call = Call::of(&cache, &jane());
+    call.waits();
+    drop(runtime.0.lock().unwrap().split_off(0));
+    run([&mut call]);
+    let error = call.error();
+    assert!(matches!(error, Error::CredentialsFailed { .. }), "{error}");
+    Call::of(&cache, &jane()).waits();
+    assert_eq!(runtime.0.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn a_fetch_of_which_the_embedders_runtime_drops_the_providers_future_is_a_failed_fetch() {
+    let (runtime, provider) = (EmbedderRuntime::default(), Provider::default());
+    let cache = runtime.cache(&provider);
+    let mut call = Call::of(&cache, &jane());
+    call.waits();
+    drop(runtime.0.lock().unwrap().remove(0));
+    let time_limit = runtime.0.lock().unwrap().remove(0);
+    assert!(time_limit.now_or_never().is_some());
+    run([&mut call]);
+    let error = call.error();
+    assert!(matches!(error, Error::CredentialsFailed { .. }), "{error}");
+}
+
+/// Tokio's panics are the only way to know.
+#[test]
+fn a_provider_that_needs_tokio_where_none_runs_is_an_error_that_names_the_feature() {
+    #[derive(Debug)]
+    struct NeedsTokio;
+
+    impl ProvideCredentials for NeedsTokio {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::new(async {
+                tokio::time::sleep(TICK).await;
+                Ok(keys("akid"))
+            })
+        }
+    }
+
     let without_timers = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
     for in_a_runtime in [false, true] {
         let _entered = in_a_runtime.then(|| without_timers.enter());
-        let (clock, provider) = (Clock::default(), Provider::default());
-        let cache = TokenCache::builder(provider.clone())
-            .time_source(clock.clone())
-            .build()
-            .unwrap();
-        let call = || Call::of(&cache, &jane());
-        call().waits();
-        clock.set(at(s(31)));
-        let mut second = call();
-        second.waits();
-        assert_eq!(provider.calls(), 2);
-        provider.answer(2, keys("akid"));
-        assert_eq!(key(&second.token()), "akid");
+        let builder = TokenCache::builder(NeedsTokio).sleep_impl(Sleeps::default());
+        let cache = by_hand(builder).build().unwrap();
+        let error = Call::of(&cache, &jane()).error();
+        assert!(matches!(error, Error::TokioRequired), "{error}");
+        assert!(error.to_string().contains("`rt-tokio`"), "{error}");
     }
 }
 
 #[test]
-fn on_a_runtime_with_timers_they_give_a_fetch_up() {
-    let with_timers = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
-    let clock = Clock::default();
-    let cache = TokenCache::builder(Provider::default())
-        .time_source(clock.clone())
-        .build()
-        .unwrap();
-    let entered = with_timers.enter();
-    Call::of(&cache, &jane()).waits();
-    drop(entered);
-    // Tokio's clock is not in the test's hands. A tick remains.
-    clock.set(at(s(30) - TICK));
-    let error = with_timers.block_on(cache.token(&jane())).unwrap_err();
-    assert!(matches!(error, Error::FetchTimedOut { .. }), "{error}");
+fn a_panic_of_the_embedders_closure_is_one_of_the_caller_and_the_next_call_starts_a_fetch() {
+    let has_panicked = AtomicBool::new(false);
+    let builder = TokenCache::builder(keys("akid"))
+        .sleep_impl(Sleeps::default())
+        .spawn_with(move |future| {
+            assert!(has_panicked.swap(true, Ordering::SeqCst), "no runtime");
+            future.now_or_never();
+        });
+    let cache = builder.build().unwrap();
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        Call::of(&cache, &jane()).poll().is_some()
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(key(&Call::of(&cache, &jane()).token()), "akid");
 }

@@ -118,6 +118,13 @@ fn a_capacity_of_0_is_an_error() {
     assert!(build(1).is_ok() && build(usize::MAX).is_ok());
 }
 
+#[test]
+fn a_spawn_without_a_sleep_is_an_error_because_nothing_would_end_a_fetch() {
+    let builder = || TokenCache::builder(keys("akid")).spawn_with(drop);
+    assert_invalid_setting(&builder().build().unwrap_err(), "spawn_with");
+    assert!(builder().sleep_impl(Sleeps::default()).build().is_ok());
+}
+
 #[track_caller]
 fn assert_invalid_setting(error: &Error, name: &str) {
     assert!(error.to_string().contains(name), "{error}");
@@ -143,7 +150,8 @@ fn a_region_that_cannot_be_one_is_an_error_that_names_it() {
 
 #[test]
 fn the_clock_is_the_systems_where_none_is_given() {
-    let cache = TokenCache::builder(keys("akid")).build().unwrap();
+    let builder = TokenCache::builder(keys("akid")).sleep_impl(Sleeps::default());
+    let cache = by_hand(builder).build().unwrap();
     let token = Call::of(&cache, &jane()).token();
     assert!(token.expires_at() > at(365 * DAY));
 }
@@ -259,7 +267,10 @@ fn debug_shows_no_secret_of_a_cache_or_its_builder() {
     let provider = Careless {
         _password: SECRETS[2],
     };
-    let builder = TokenCache::builder(provider).time_source(Clock::default());
+    let builder = TokenCache::builder(provider)
+        .time_source(Clock::default())
+        .sleep_impl(Sleeps::default());
+    let builder = by_hand(builder);
     assert_shows_no_secret(&builder, "");
     let cache = builder.build().unwrap();
     assert_shows_no_secret(&cache, "");
@@ -275,6 +286,7 @@ fn debug_shows_no_secret_of_a_cache_or_its_builder() {
 fn debug_shows_the_settings_and_how_many_logins_there_are() {
     let builder = TokenCache::builder(marked_keys_until(s(900)))
         .time_source(Clock::default())
+        .sleep_impl(Sleeps::default())
         .region("eu-west-3")
         .refresh_margin(s(77))
         .capacity(55);
@@ -282,7 +294,7 @@ fn debug_shows_the_settings_and_how_many_logins_there_are() {
     for part in ["eu-west-3", "77s", "55"] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
-    let cache = builder.build().unwrap();
+    let cache = by_hand(builder).build().unwrap();
     assert!(format!("{cache:?}").contains("logins: 0,"), "{cache:?}");
     Call::of(&cache, &jane()).token();
     let shown = format!("{cache:?}");

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use aws_credential_types::provider::error::CredentialsError;
 use rds_iam::Error;
@@ -57,8 +58,11 @@ impl Log {
     fn of(acts: impl FnOnce()) -> Vec<(Level, String)> {
         let log = Log::default();
         tracing::subscriber::with_default(log.clone(), acts);
-        let lines = log.0.lock().unwrap();
-        lines.clone()
+        log.lines()
+    }
+
+    fn lines(&self) -> Vec<(Level, String)> {
+        self.0.lock().unwrap().clone()
     }
 
     fn keep(&self, level: Level, record: impl FnOnce(&mut Line)) {
@@ -103,10 +107,18 @@ impl Visit for Line {
 #[test]
 fn a_fetch_is_told() {
     let stage = Stage::new();
-    let begin = Log::of(|| drop(stage.waiting_call(&jane())));
-    stage.provider.answer(1, keys("akid"));
-    let end = Log::of(|| drop(stage.token(&jane())));
-    assert!(!begin.is_empty() && !end.is_empty());
+    let log = Log::default();
+    tracing::subscriber::with_default(log.clone(), || drop(stage.waiting_call(&jane())));
+    let count_at_begin = log.lines().len();
+    assert_ne!(count_at_begin, 0);
+    // The end is told to the subscriber of the caller that started it, wherever the fetch ends.
+    thread::scope(|scope| {
+        scope
+            .spawn(|| stage.provider.answer(1, keys("akid")))
+            .join()
+    })
+    .unwrap();
+    assert!(log.lines().len() > count_at_begin);
     let hit = Log::of(|| drop(stage.token(&jane())));
     assert!(hit.is_empty(), "{hit:?}");
 }

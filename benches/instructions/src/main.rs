@@ -80,7 +80,7 @@ fn repeat(work: &str, times: u32) {
     let signer = Signer::new(&credentials, REGION, now).expect("a signer");
     let floor = Floor::of(&credentials);
     let cache = TokenCache::builder(credentials).build().expect("a cache");
-    support::poll_once(pin!(cache.token(&login))).expect("a token");
+    cache.blocking_token(&login).expect("a token");
     for _ in 0..times {
         match kind {
             "sign" => drop(black_box(signer.sign(black_box(&login), black_box(now)))),
