@@ -53,15 +53,16 @@ impl Args {
         })
     }
 
-    /// The certificates in `--ca FILE`, else those that the platform trusts.
+    /// The certificates in `--ca FILE`, or of the platform if none is given, and Amazon's public ones.
     pub fn roots(&self) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-        let roots = match &self.ca {
+        let mut roots = match &self.ca {
             Some(file) => CertificateDer::pem_file_iter(file)
                 .and_then(Iterator::collect)
                 .with_context(|| format!("no certificates from {file:?}"))?,
             None => rustls_native_certs::load_native_certs().certs,
         };
         ensure!(!roots.is_empty(), "no certificate to trust: give --ca FILE");
+        roots.extend(amazons_public_roots());
         Ok(roots)
     }
 
@@ -73,4 +74,28 @@ impl Args {
             .context("the database's name is not UTF-8")?
             .into_owned())
     }
+}
+
+/// The roots of RDS Proxy and Aurora Serverless, which the bundle for RDS does not contain.
+fn amazons_public_roots() -> impl Iterator<Item = CertificateDer<'static>> {
+    const NAMES: [&str; 2] = [
+        "Amazon Root CA ",
+        "Starfield Services Root Certificate Authority - G2",
+    ];
+    let is_amazons = |root: &&CertificateDer<'_>| {
+        NAMES.iter().any(|name| {
+            let mut parts = root.windows(name.len());
+            parts.any(|part| part == name.as_bytes())
+        })
+    };
+    webpki_root_certs::TLS_SERVER_ROOT_CERTS
+        .iter()
+        .filter(is_amazons)
+        .cloned()
+}
+
+#[cfg(test)]
+#[test]
+fn amazons_public_roots_are_five() {
+    assert_eq!(amazons_public_roots().count(), 5);
 }

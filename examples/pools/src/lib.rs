@@ -5,6 +5,11 @@
 mod args;
 mod log_in;
 
+/// The README's connection, so that it is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
