@@ -1,5 +1,7 @@
 //! Tokens for code without async.
 
+use tokio::task::coop::unconstrained;
+
 use crate::{Error, Login, Token, TokenCache};
 
 /// [`token`](crate::token()) for code without async.
@@ -18,9 +20,9 @@ pub fn token(host: &str, port: u16, user: &str) -> Result<Token, Error> {
 impl TokenCache {
     /// [`token`](TokenCache::token) for code without async.
     ///
-    /// A fresh token is returned at once. Otherwise the calling thread is blocked while it is refreshed. A fetch does not
-    /// need this thread or its runtime, so this may be called inside a runtime too, though it then blocks a thread of
-    /// that runtime.
+    /// A fresh token is returned immediately. Otherwise the calling thread is blocked while the token is refreshed. You
+    /// may call it inside a runtime, because a fetch runs on threads of this crate, but it blocks a thread of yours. (With
+    /// [`spawn_with`](crate::TokenCacheBuilder::spawn_with) a fetch runs where you say. Do not block that thread.)
     ///
     /// # Errors
     ///
@@ -28,7 +30,8 @@ impl TokenCache {
     pub fn blocking_token(&self, login: &Login) -> Result<Token, Error> {
         match self.fresh(login) {
             Some(token) => Ok(token),
-            None => pollster::block_on(self.refresh(login)),
+            // A task of tokio without budget would wait for its turn, which does not come while the thread is blocked.
+            None => pollster::block_on(unconstrained(self.refresh(login))),
         }
     }
 }

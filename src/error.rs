@@ -6,132 +6,135 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_credential_types::provider::error::CredentialsError;
 use time::OffsetDateTime;
 
-/// What went wrong, one variant for each thing that a caller can act on.
+/// What went wrong. Each variant is a failure that a caller can act on.
 ///
-/// `Display` says in one line what is wrong and what to do, and shows nothing secret. A cause stays in
-/// [`source()`](std::error::Error::source): print the whole chain when you report an error to a person. Cloning is
-/// cheap, since several callers can be told of one failure.
+/// `Display` says in one line what is wrong and what to do, and shows no secret. The cause is in
+/// [`source()`](std::error::Error::source), so print the whole chain when you report an error to a person. Cloning is cheap,
+/// because one failure may be reported to several callers.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The host is neither a DNS name nor an IP address.
     #[error(
-        "invalid host {host:?}: {reason}; give the database's endpoint alone, as in mydb.abc123xyz.us-east-1.rds.amazonaws.com"
+        "invalid host {host:?}: {reason}. Give the database's endpoint alone, such as mydb.abc123xyz.us-east-1.rds.amazonaws.com"
     )]
     InvalidHost {
-        /// The host as given, shortened, and without the parts of a URL that may hold a secret.
+        /// The given host, shortened, without the parts of a URL that may hold a secret.
         host: String,
-        /// What is wrong with it.
+        /// What is wrong with the host.
         reason: &'static str,
     },
 
-    /// Port 0, at which no server listens.
-    #[error("invalid port 0: give the port that the database listens on, such as 5432 or 3306")]
+    /// The port is 0. No server listens at port 0.
+    #[error("invalid port 0. Give the database's port, such as 5432 or 3306")]
     InvalidPort,
 
-    /// The user is empty or has control characters.
-    #[error("invalid user {user:?}: {reason}; give the name of a database user")]
+    /// The user is empty, has control characters or is longer than 512 bytes.
+    #[error("invalid user {user:?}: {reason}. Give the name of a database user")]
     InvalidUser {
-        /// The user as given, shortened.
+        /// The given user, shortened.
         user: String,
-        /// What is wrong with it.
+        /// What is wrong with the user.
         reason: &'static str,
     },
 
     /// The region does not have a region's shape.
     #[error(
-        "invalid region {region:?}: a region looks like us-east-1, in lower case, without a zone's letter"
+        "invalid region {region:?}. Give a region such as us-east-1, in lower case, without a zone's letter"
     )]
     InvalidRegion {
-        /// The region as given, shortened.
+        /// The given region, shortened.
         region: String,
     },
 
-    /// A connection URL that no [`Login`](crate::Login) can be read from or no password be written into.
+    /// No [`Login`](crate::Login) can be read from a connection URL, or no password can be written into it.
     #[error(
-        "invalid URL: {reason}; it looks like postgres://USER@HOST:PORT/DATABASE or mysql://USER@HOST:PORT/DATABASE"
+        "invalid URL: {reason}. Give a URL such as postgres://USER@HOST:PORT/DATABASE or mysql://USER@HOST:PORT/DATABASE"
     )]
     InvalidUrl {
-        /// What is wrong with it. The URL itself may hold a password and is not shown.
+        /// What is wrong with the URL. The URL may hold a password, so it is not shown.
         reason: &'static str,
     },
 
-    /// Nothing names a region, and none is ever guessed.
+    /// Nothing names a region. A region is never guessed.
     #[error(
-        "no region for {host}: its name holds none and none is configured; give `Login::with_region`, `TokenCacheBuilder::region` or, for `rds_iam::token`, AWS_REGION or the profile's `region`"
+        "no region for {host}: the host's name holds none, and none is configured. Give `Login::with_region` or `TokenCacheBuilder::region`; for `rds_iam::token` set AWS_REGION or the profile's `region`"
     )]
     NoRegion {
-        /// The host of the login that was asked for.
+        /// The host of the login.
         host: String,
     },
 
-    /// The AWS configuration was made without a credentials provider.
+    /// The AWS configuration has no credentials provider.
     #[error(
-        "no credentials provider: the AWS configuration was made without one; load it with credentials, or give `TokenCache::builder` a provider"
+        "the AWS configuration has no credentials provider. Load it with credentials, or give `TokenCache::builder` a provider"
     )]
     NoCredentialsProvider,
 
     /// The credentials provider failed.
     #[error(
-        "no AWS credentials: the provider failed; check the environment, the profile or the role that should provide them"
+        "no AWS credentials: the provider failed. Check the environment, the profile or the role that should provide them"
     )]
     CredentialsFailed {
-        /// The provider's own error, which `source()` gives as the SDK's [`CredentialsError`].
+        /// The provider's own error. `source()` returns it as the SDK's [`CredentialsError`].
         source: SharedCredentialsError,
     },
 
-    /// The credentials had expired when they should sign.
-    #[error("the AWS credentials expired at {}; sign with newer ones", Rfc3339(*.expired_at))]
+    /// The credentials had expired before they could sign.
+    #[error("the AWS credentials expired at {}. Sign with newer credentials", Rfc3339(*.expired_at))]
     CredentialsExpired {
-        /// When they expired.
+        /// When the credentials expired.
         expired_at: SystemTime,
     },
 
-    /// The credentials provider has not answered in time.
-    #[error("no AWS credentials: the provider has not answered for {} s; the next call tries anew", .after.as_secs())]
+    /// The credentials provider did not answer in time.
+    #[error(
+        "no AWS credentials: the provider has not answered for {} s. Check that its source can be reached; the next call tries again",
+        .after.as_secs()
+    )]
     FetchTimedOut {
-        /// How long it was waited for, since the fetch began.
+        /// How long the fetch took.
         after: Duration,
     },
 
-    /// So many fetches have timed out and still hang that no other one is started.
+    /// Fetches have timed out and still hang, so no new fetch starts.
     #[error(
-        "no AWS credentials: {fetches} fetches have timed out and still block their threads; find out why the credentials provider does not return"
+        "no AWS credentials: {fetches} fetches have timed out and still block their threads. Find out why the credentials provider does not return"
     )]
     ProviderHangs {
-        /// How many of them hang.
+        /// How many fetches hang.
         fetches: usize,
     },
 
     /// The credentials provider needs a tokio runtime, and runs without one.
     #[error(
-        "the credentials provider needs a tokio runtime with I/O and timers; enable the feature `rt-tokio` of rds-iam, or give `TokenCacheBuilder::spawn_with` such a runtime"
+        "the credentials provider needs a tokio runtime with I/O and timers. Enable the feature `rt-tokio` of rds-iam, or give `TokenCacheBuilder::spawn_with` such a runtime"
     )]
     TokioRequired,
 
-    /// A setting that no cache can be built with.
+    /// No cache can be built with a setting.
     #[error("invalid setting {setting}: {reason}")]
     InvalidSetting {
-        /// The method of [`TokenCacheBuilder`](crate::TokenCacheBuilder) that it was given to.
+        /// The method of [`TokenCacheBuilder`](crate::TokenCacheBuilder) that was called.
         setting: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the setting, and what to do.
         reason: &'static str,
     },
 
-    /// A date that SigV4 has no form for.
+    /// SigV4 has no form for the date.
     #[error(
-        "the clock is out of range: SigV4 dates lie between the years 1970 and 9999; set this machine's clock"
+        "the clock is out of range: SigV4 dates lie between the years 1970 and 9999. Set this machine's clock"
     )]
     ClockOutOfRange {
-        /// What the clock said.
+        /// The time of the clock.
         now: SystemTime,
     },
 }
 
-/// A [`CredentialsError`] that several callers can be told of.
+/// A [`CredentialsError`] that is shared by the callers who waited for one fetch.
 ///
-/// It dereferences to the SDK's error and is not an error itself, so that
-/// [`source()`](std::error::Error::source) gives the SDK's own type and a downcast finds it.
+/// It dereferences to the SDK's error and is not an error itself. So [`source()`](std::error::Error::source) returns the
+/// SDK's own type, and a downcast succeeds.
 #[derive(Clone, Debug)]
 pub struct SharedCredentialsError(Arc<CredentialsError>);
 
@@ -166,10 +169,10 @@ impl fmt::Display for ErrorChain<'_> {
     }
 }
 
-/// As much of a value that the caller gave as an error repeats: enough to find the mistake, never more than a line.
+/// Shortens a given value for an error: enough to find the mistake, never more than a line.
 pub(crate) fn excerpt(given: &str) -> String {
-    const LONGEST: usize = 100;
-    let mut excerpt: String = given.chars().take(LONGEST).collect();
+    const MAX_CHARS: usize = 100;
+    let mut excerpt: String = given.chars().take(MAX_CHARS).collect();
     if excerpt.len() < given.len() {
         excerpt.push('…');
     }

@@ -1,130 +1,115 @@
-//! Fetches that run on their own: whatever happens to their callers and the callers' runtimes, each ends within 30 s.
+//! Fetches that run on their own (rule 1). Each ends within 30 s, whatever happens to its callers and their runtimes.
 
 use std::any::Any;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use std::{fmt, io, process, thread};
 
 use aws_credential_types::provider::error::CredentialsError;
-use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep};
+use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep, Sleep};
 use futures_util::FutureExt;
-use futures_util::future::{Either, abortable, select};
-use oneshot::RecvTimeoutError;
+use futures_util::future::{AbortHandle, Either, abortable, select};
+use oneshot::{Receiver, RecvTimeoutError};
 use tokio::sync::watch;
 use tracing::instrument::WithSubscriber;
 
 use crate::{Error, runtime};
 
-/// Longer than a healthy source takes with the SDK's retries, and as long as a caller can be asked to wait.
+/// Longer than a healthy source needs with the SDK's retries, and as long as a caller can be asked to wait.
 pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How many threads may hang in a provider. Otherwise it would use up the threads of the process.
-const MAX_HUNG_THREADS: usize = 4;
+/// A provider that blocks its thread for ever must not use up the threads of the process.
+const MAX_HUNG_FETCHES: usize = 4;
 
 type SpawnWith = dyn Fn(Pin<Box<dyn Future<Output = ()> + Send>>) + Send + Sync;
 
-/// Runs fetches: on threads of the crate, or with the closure of an embedder.
+/// Runs the fetches of one cache: on threads of the crate, or with the closure of an embedder.
 #[derive(Clone, Default)]
 pub(crate) struct FetchExecutor {
     pub(crate) spawn_with: Option<Arc<SpawnWith>>,
     pub(crate) sleep: Option<SharedAsyncSleep>,
-    hung_threads: Arc<Mutex<Vec<ProviderThread>>>,
+    hung: Arc<Mutex<Vec<Running>>>,
 }
 
 impl FetchExecutor {
-    /// Runs `work` and calls `complete` once: with its answer, or with an error after 30 s at the latest.
+    /// Runs `work`. Calls `complete` once: with the answer, or with an error after 30 s at the latest.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
         complete: impl FnOnce(Result<T, Error>) + Send + 'static,
     ) {
         let completion = Arc::new(Completion::new(complete));
-        let work = AssertUnwindSafe(work)
-            .catch_unwind()
-            .map(|answer| answer.unwrap_or_else(|panic| Err(error_of_panic(&*panic))))
-            .with_current_subscriber();
-        match (&self.spawn_with, &self.sleep) {
-            (Some(spawn), Some(sleep)) => spawn_tasks(&**spawn, sleep.clone(), work, completion),
-            _ => self.spawn_threads(work, completion),
-        }
-    }
-
-    /// The time limit has a thread of its own, since the provider may block its thread.
-    fn spawn_threads<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, Error>> + Send + 'static,
-        completion: Arc<Completion<T>>,
-    ) {
-        let (executor, completes) = (self.clone(), completion.clone());
-        let run = move || completes.complete(executor.run_on_provider_thread(work));
-        let started = match self.check_hung_threads() {
-            Ok(()) => spawn_thread("rds-iam-fetch", run),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = started {
+        if let Err(error) = self.start(work, completion.clone()) {
             completion.complete(Err(error));
         }
     }
 
-    fn run_on_provider_thread<T: Send + 'static>(
+    /// The time limit is a thread or task of its own, because a provider may block the thread that runs it.
+    fn start<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> Result<T, Error> {
-        let runtime = runtime::of_process().map_err(cannot_run)?;
-        let _entered = runtime.enter();
-        let (work, abort) = abortable(work);
+        completion: Arc<Completion<T>>,
+    ) -> Result<(), Error> {
+        self.check_hung_fetches()?;
+        let (work, abort) = abortable(AssertUnwindSafe(work).catch_unwind());
         let (sender, answer) = oneshot::channel();
-        let (is_running, thread) = ProviderThread::new();
-        let runtime_of_provider = runtime.clone();
-        spawn_thread("rds-iam-provider", move || {
-            let _is_running = is_running;
-            let _entered = runtime_of_provider.enter();
-            if let Ok(answer) = pollster::block_on(work) {
+        let (alive, running) = Running::new();
+        let provider = async move {
+            if let Ok(answer) = work.await {
+                drop(alive);
                 // Nobody waits for an answer that comes too late.
-                let _ = sender.send(answer);
+                let _ = sender.send(answer.unwrap_or_else(|panic| Err(error_of(&*panic))));
             }
-        })?;
-        let answer = match &self.sleep {
-            Some(sleep) => pollster::block_on(within_limit(answer, sleep)),
-            None => answer
-                .recv_timeout(FETCH_TIMEOUT)
-                .unwrap_or_else(|error| match error {
-                    RecvTimeoutError::Timeout => Err(timed_out()),
-                    RecvTimeoutError::Disconnected => Err(ended_without_answer()),
-                }),
         };
-        if matches!(answer, Err(Error::FetchTimedOut { .. })) {
-            abort.abort();
-            lock(&self.hung_threads).push(thread);
+        let provider = provider.with_current_subscriber();
+        let hung = Arc::clone(&self.hung);
+        let guard = ProviderGuard {
+            abort,
+            running,
+            hung,
+        };
+        let sleep = self.sleep.clone();
+        match (&self.spawn_with, sleep) {
+            (Some(spawn), Some(sleep)) => {
+                spawn(Box::pin(provider));
+                spawn(Box::pin(async move {
+                    let outcome = within(sleep.sleep(FETCH_TIMEOUT), answer).await;
+                    drop(guard);
+                    completion.complete(outcome);
+                }));
+                Ok(())
+            }
+            (_, sleep) => spawn_thread("rds-iam-fetch", move || {
+                let run = || run_on_provider_thread(provider, answer, sleep);
+                let outcome = catch_unwind(AssertUnwindSafe(run));
+                drop(guard);
+                completion.complete(outcome.unwrap_or_else(|panic| Err(error_of(&*panic))));
+            }),
         }
-        answer
     }
 
-    fn check_hung_threads(&self) -> Result<(), Error> {
-        let mut hung_threads = lock(&self.hung_threads);
-        hung_threads.retain(ProviderThread::is_running);
-        match hung_threads.len() {
-            fetches @ MAX_HUNG_THREADS.. => Err(Error::ProviderHangs { fetches }),
+    fn check_hung_fetches(&self) -> Result<(), Error> {
+        let mut hung = lock(&self.hung);
+        hung.retain(Running::is_alive);
+        match hung.len() {
+            fetches @ MAX_HUNG_FETCHES.. => Err(Error::ProviderHangs { fetches }),
             _ => Ok(()),
         }
     }
 
-    /// A pause of `keep_fresh`, wherever it is polled.
+    /// A pause of `keep_fresh`, which may be polled outside of any runtime.
     #[cfg(feature = "rt-tokio")]
-    pub(crate) fn sleep(&self, duration: Duration) -> aws_smithy_async::rt::sleep::Sleep {
-        if let (Some(_), Some(sleep)) = (&self.spawn_with, &self.sleep) {
-            return sleep.sleep(duration);
-        }
-        let Ok(runtime) = runtime::of_process() else {
-            return thread_sleep(duration);
-        };
-        let _entered = runtime.enter();
-        match &self.sleep {
+    pub(crate) fn sleep(&self, duration: Duration) -> Sleep {
+        let sleep = || match &self.sleep {
             Some(sleep) => sleep.sleep(duration),
-            None => AsyncSleep::sleep(&aws_smithy_async::rt::sleep::TokioSleep::new(), duration),
+            None => Sleep::new(tokio::time::sleep(duration)),
+        };
+        match self.spawn_with {
+            Some(_) => sleep(),
+            None => runtime::inside(sleep).unwrap_or_else(|_| sleep_on_thread(duration)),
         }
     }
 }
@@ -135,80 +120,92 @@ impl fmt::Debug for FetchExecutor {
     }
 }
 
-/// Spawns `work` and its time limit as two tasks of an embedder's runtime.
-fn spawn_tasks<T: Send + 'static>(
-    spawn: &SpawnWith,
-    sleep: SharedAsyncSleep,
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-    completion: Arc<Completion<T>>,
-) {
-    let (work, abort) = abortable(work);
-    let (sender, answer) = oneshot::channel();
-    spawn(Box::pin(async move {
-        if let Ok(answer) = work.await {
-            let _ = sender.send(answer);
-        }
-    }));
-    spawn(Box::pin(async move {
-        completion.complete(within_limit(answer, &sleep).await);
-        abort.abort();
-    }));
-}
-
-fn spawn_thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-    let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
-    thread.map(drop).map_err(cannot_run)
-}
-
-/// A thread can sleep even if there are no files left for a runtime.
-#[cfg(feature = "rt-tokio")]
-fn thread_sleep(duration: Duration) -> aws_smithy_async::rt::sleep::Sleep {
-    let (sender, end) = tokio::sync::oneshot::channel::<()>();
-    let started = spawn_thread("rds-iam-sleep", move || {
-        thread::sleep(duration);
-        drop(sender);
-    });
-    aws_smithy_async::rt::sleep::Sleep::new(async move {
-        match started {
-            Ok(()) => drop(end.await),
-            Err(_) => std::future::pending().await,
-        }
-    })
-}
-
-async fn within_limit<T>(
-    answer: oneshot::Receiver<Result<T, Error>>,
-    sleep: &SharedAsyncSleep,
+fn run_on_provider_thread<T>(
+    provider: impl Future<Output = ()> + Send + 'static,
+    answer: Receiver<Result<T, Error>>,
+    sleep: Option<SharedAsyncSleep>,
 ) -> Result<T, Error> {
-    match select(answer.into_future(), sleep.sleep(FETCH_TIMEOUT)).await {
+    let run = || {
+        // A sleep that needs tokio panics here if there is none: before the provider is called.
+        let limit = sleep.map(|sleep| sleep.sleep(FETCH_TIMEOUT));
+        spawn_thread("rds-iam-provider", || {
+            let _ = runtime::inside(|| pollster::block_on(provider));
+        })?;
+        match limit {
+            Some(limit) => pollster::block_on(within(limit, answer)),
+            None => match answer.recv_timeout(FETCH_TIMEOUT) {
+                Ok(answer) => answer,
+                Err(RecvTimeoutError::Timeout) => Err(timed_out()),
+                Err(RecvTimeoutError::Disconnected) => Err(ended_without_answer()),
+            },
+        }
+    };
+    runtime::inside(run).unwrap_or_else(|error| Err(cannot_start(error)))
+}
+
+async fn within<T>(limit: Sleep, answer: Receiver<Result<T, Error>>) -> Result<T, Error> {
+    match select(answer.into_future(), limit).await {
         Either::Left((answer, _)) => answer.unwrap_or_else(|_| Err(ended_without_answer())),
         Either::Right(_) => Err(timed_out()),
     }
 }
 
-/// The thread of a provider that had not returned when its fetch timed out.
-struct ProviderThread {
-    is_running: Weak<()>,
+fn spawn_thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
+    thread.map(drop).map_err(cannot_start)
+}
+
+/// Sleeps on a thread, if there are no files left for a runtime.
+#[cfg(feature = "rt-tokio")]
+fn sleep_on_thread(duration: Duration) -> Sleep {
+    let (sender, end) = tokio::sync::oneshot::channel::<()>();
+    let started = spawn_thread("rds-iam-sleep", move || {
+        thread::sleep(duration);
+        drop(sender);
+    });
+    if started.is_err() {
+        // Neither files nor threads are left. To block the caller for a second is better than to try without a pause.
+        thread::sleep(duration.min(Duration::from_secs(1)));
+    }
+    Sleep::new(end.map(drop))
+}
+
+/// Drops the provider's future when the fetch has ended, and counts the fetch if the provider hangs.
+struct ProviderGuard {
+    abort: AbortHandle,
+    running: Running,
+    hung: Arc<Mutex<Vec<Running>>>,
+}
+
+impl Drop for ProviderGuard {
+    fn drop(&mut self) {
+        self.abort.abort();
+        if self.running.is_alive() {
+            lock(&self.hung).push(self.running.clone());
+        }
+    }
+}
+
+/// Tells whether a provider's future still exists.
+#[derive(Clone)]
+struct Running {
+    alive: Weak<()>,
     /// A forked child has none of its parent's threads.
     process: u32,
 }
 
-impl ProviderThread {
-    fn new() -> (Arc<()>, ProviderThread) {
-        let running = Arc::new(());
-        let is_running = Arc::downgrade(&running);
-        let process = process::id();
-        (
-            running,
-            ProviderThread {
-                is_running,
-                process,
-            },
-        )
+impl Running {
+    fn new() -> (Arc<()>, Running) {
+        let alive = Arc::new(());
+        let running = Running {
+            alive: Arc::downgrade(&alive),
+            process: process::id(),
+        };
+        (alive, running)
     }
 
-    fn is_running(&self) -> bool {
-        self.process == process::id() && self.is_running.strong_count() > 0
+    fn is_alive(&self) -> bool {
+        self.process == process::id() && self.alive.strong_count() > 0
     }
 }
 
@@ -236,7 +233,7 @@ impl<T> Drop for Completion<T> {
     }
 }
 
-/// The outcome of a fetch, once it is there, for each of its waiters.
+/// A fetch in flight, for each of its waiters.
 #[derive(Clone, Debug)]
 pub(crate) struct InFlight<T> {
     outcome: watch::Receiver<Option<Result<T, Error>>>,
@@ -244,19 +241,19 @@ pub(crate) struct InFlight<T> {
     process: u32,
 }
 
-pub(crate) type Outcome<T> = watch::Sender<Option<Result<T, Error>>>;
+pub(crate) type OutcomeSender<T> = watch::Sender<Option<Result<T, Error>>>;
 
 impl<T: Clone> InFlight<T> {
-    /// A fetch that is in flight until its outcome is sent or dropped.
-    pub(crate) fn new() -> (Outcome<T>, InFlight<T>) {
+    /// A fetch that is in flight until its outcome is sent, or its sender is dropped.
+    pub(crate) fn new() -> (OutcomeSender<T>, InFlight<T>) {
         let (sender, outcome) = watch::channel(None);
         let process = process::id();
         (sender, InFlight { outcome, process })
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        let is_dropped = self.outcome.is_closed();
-        is_dropped || self.outcome.borrow().is_some() || self.process != process::id()
+        // The process first: the parent may have held the lock of the outcome when it forked.
+        self.process != process::id() || self.outcome.is_closed() || self.outcome.borrow().is_some()
     }
 
     pub(crate) async fn outcome(mut self) -> Result<T, Error> {
@@ -266,7 +263,7 @@ impl<T: Clone> InFlight<T> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -275,19 +272,26 @@ fn timed_out() -> Error {
     Error::FetchTimedOut { after }
 }
 
-fn cannot_run(error: io::Error) -> Error {
-    CredentialsError::provider_error(error).into()
-}
-
 fn ended_without_answer() -> Error {
     CredentialsError::unhandled("the fetch ended without an answer").into()
 }
 
-fn error_of_panic(panic: &(dyn Any + Send)) -> Error {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    // Tokio reports in no other way that there is no runtime, or none with timers.
-    match text.or_else(|| panic.downcast_ref::<&str>().copied()) {
-        Some(text) if text.contains("Tokio 1.x") => Error::TokioRequired,
+fn cannot_start(error: io::Error) -> Error {
+    CredentialsError::provider_error(error).into()
+}
+
+/// Maps a panic to an error. Tokio reports in no other way that there is no runtime, or none with I/O and timers.
+fn error_of(panic: &(dyn Any + Send)) -> Error {
+    const NO_RUNTIME: [&str; 3] = [
+        "no reactor running, must be called from the context of a Tokio",
+        "A Tokio 1.x context was found, but timers are disabled",
+        "A Tokio 1.x context was found, but IO is disabled",
+    ];
+    let message = panic.downcast_ref::<String>().map(String::as_str);
+    match message.or_else(|| panic.downcast_ref::<&str>().copied()) {
+        Some(message) if NO_RUNTIME.iter().any(|text| message.contains(text)) => {
+            Error::TokioRequired
+        }
         _ => CredentialsError::unhandled("the credentials provider panicked").into(),
     }
 }

@@ -1,9 +1,9 @@
-//! Passwords for Amazon RDS with IAM database authentication, signed locally from AWS credentials.
+//! Log in to Amazon RDS and Aurora with IAM: a token in place of a password.
 //!
-//! RDS for MySQL, MariaDB and PostgreSQL and Aurora let a user in with a *token* in place of a password: a SigV4
-//! presigned URL, valid for 15 minutes, taken over TLS only
-//! ([Amazon RDS user guide](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html)).
-//! This crate makes it.
+//! RDS for MySQL, MariaDB and PostgreSQL and Aurora accept a *token* as a password: a SigV4 presigned URL, valid for 15
+//! minutes, accepted over TLS only ([Amazon RDS user
+//! guide](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html)). This crate signs tokens
+//! locally from AWS credentials, and reuses each token until shortly before it expires.
 //!
 //! ```no_run
 //! # async fn connect() -> Result<(), rds_iam::Error> {
@@ -14,20 +14,19 @@
 //! ```
 //!
 //! [`token`](fn@token) signs with the AWS SDK's default credentials, for the region in the host's name, on any async
-//! runtime. Ask it for each new connection: a token is handed out until shortly before it expires. `blocking::token`
-//! is the same for code without async (feature `blocking`). [The guide](guide::setup) tells what has to be set up in
-//! AWS and in the database.
+//! runtime. Call it for each new connection. `blocking::token` is the same for code without async (feature `blocking`).
+//! [The guide](guide::setup) says what to set up in AWS and in the database.
 //!
-//! # A connection
+//! # Connect
 //!
-//! A token is sent as it is, so send it over TLS with the server's certificate and name verified, and nothing else.
+//! Whoever reads a token can log in with it. So send a token over TLS only, and verify the server's certificate and name.
 //! With tokio-postgres:
 //!
 //! ```no_run
 //! use tokio_postgres::config::SslMode;
 //! use tokio_postgres_rustls::MakeRustlsConnect;
 //!
-//! /// `roots` are those of Amazon's `global-bundle.pem`.
+//! /// `roots` are the certificates of Amazon's `global-bundle.pem`, and Amazon's public roots for RDS Proxy.
 //! async fn connect(
 //!     roots: rustls::RootCertStore,
 //! ) -> Result<tokio_postgres::Client, Box<dyn std::error::Error>> {
@@ -42,7 +41,7 @@
 //!         .port(port)
 //!         .user(user)
 //!         .password(token.as_str())
-//!         // By default it goes on in plain text where the server says that it has no TLS.
+//!         // By default the driver continues in plain text if the server has no TLS.
 //!         .ssl_mode(SslMode::Require)
 //!         .connect(MakeRustlsConnect::new(tls))
 //!         .await?;
@@ -51,12 +50,11 @@
 //! }
 //! ```
 //!
-//! The [examples](https://docs.rs/crate/rds-iam/latest/source/examples/) are whole programs, for MySQL too. Pools that
-//! hold a fixed password get each new token from [`TokenCache::keep_fresh`]; [the guide](guide::pools) shows it, and
-//! each driver's way to insist on TLS.
+//! The [examples](https://docs.rs/crate/rds-iam/latest/source/examples/) are whole programs, for MySQL too. A pool that
+//! holds a fixed password gets each new token from [`TokenCache::keep_fresh`]. [The guide to pools](guide::pools) has one
+//! example per pool, and each driver's way to insist on TLS.
 //!
-//! What is signed is the database's own endpoint, a [`Login`]. What is dialled to get there (a tunnel, an address) is
-//! not looked at.
+//! Sign for the database's own endpoint. How you reach it (a tunnel, an IP address) does not matter.
 //!
 //! # The rules of the cache
 //!
@@ -67,15 +65,15 @@
 //! | the cached token is | valid credentials are cached | what `token` does |
 //! | --- | --- | --- |
 //! | fresh | – | returns the token immediately; holds no lock across an await and does not call the provider |
-//! | valid or expired | yes, and no fetch is due | signs a new token immediately |
+//! | valid or expired, or there is none | yes, and no fetch is due | signs a new token immediately |
 //! | valid | a fetch is due | the first caller starts the fetch and waits for it; all others get the valid token immediately |
 //! | expired, or there is none | yes, and a fetch is due | the first caller starts the fetch and waits for it; all others get a token signed with the cached credentials |
 //! | expired, or there is none | no | all callers wait for one fetch; if it fails, each of them gets its error |
 //!
 //! 1. **One fetch at a time** serves all logins. It runs on a thread of this crate, so it makes progress whatever happens
 //!    to its callers and their runtimes. Callers only wait for its outcome. A panic of the provider is a failed fetch. A
-//!    fetch times out after 30 s, even if its thread hangs, and no step of the clock ends it. While 4 fetches have timed
-//!    out and still hang, no new one starts.
+//!    fetch times out after 30 s, even if its thread hangs, and no step of the clock ends it. While 4 fetches of a cache
+//!    have timed out and still hang, no new one starts.
 //! 2. **If a fetch fails**, the cached token is returned while it is valid, by the clock after the wait, and the cached
 //!    credentials sign while they are valid. The next fetch starts 5 s later at the earliest. If there is neither, the
 //!    next call starts a new fetch.
@@ -104,8 +102,8 @@
 //!
 //! # A cache of your own
 //!
-//! A cache is built over the credentials of an [`SdkConfig`], such as those of another role,
-//! `TokenCacheBuilder::from(&config).build()`, or over any provider, and by any clock:
+//! Build a cache over the credentials of an [`SdkConfig`], such as the credentials of another role, with
+//! `TokenCacheBuilder::from(&config).build()`. Or build a cache over any provider, with any clock:
 //!
 //! ```
 //! use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -121,7 +119,7 @@
 //!     where
 //!         Self: 'a,
 //!     {
-//!         // A real one asks for them, and says when they expire: no token outlives its credentials.
+//!         // A real provider says when the credentials expire. No token is valid for longer.
 //!         let expiry = None;
 //!         future::ProvideCredentials::ready(Ok(Credentials::new(
 //!             "akid", "secret", None, expiry, "vault",
@@ -129,7 +127,7 @@
 //!     }
 //! }
 //!
-//! /// For tests. Without it, the system's.
+//! /// For tests. The default is the system's clock.
 //! #[derive(Debug)]
 //! struct Noon;
 //!
@@ -151,47 +149,46 @@
 //!
 //! # In other crates
 //!
-//! Without default features nothing is brought in that a crate with credentials of its own does not need: no HTTP
-//! client, no TLS, no C. [`TokenCache`] and [`Signer`] are there. A `Signer` signs, and nothing else: no clock, no
-//! environment, no I/O, no async.
+//! Without default features the crate pulls in no HTTP client, no TLS and no C, and [`TokenCache`] and [`Signer`] are
+//! still there. A `Signer` only signs: no clock, no environment, no I/O, no async.
 //!
-//! Names of the AWS SDK that a caller needs are re-exported. Their crates are in the public interface:
+//! The crate re-exports the names of the AWS SDK that callers need. Their crates are part of the public interface:
 //! `aws-credential-types` and `aws-smithy-async`, with the feature `aws-config` also `aws-types`, with `url` also `url`.
 //!
 //! # Errors
 //!
-//! Each says in one line what is wrong and what to do. Causes are in [`source()`](std::error::Error::source).
+//! Each error says in one line what is wrong and what to do. The cause is in [`source()`](std::error::Error::source).
 //!
 //! | [`Error`] | when | what to do |
 //! | --- | --- | --- |
-//! | [`InvalidHost`](Error::InvalidHost), [`InvalidPort`](Error::InvalidPort), [`InvalidUser`](Error::InvalidUser), [`InvalidUrl`](Error::InvalidUrl) | a `Login` is made, or a token written into a URL | give the database's endpoint, port and user; each names what is wrong |
-//! | [`InvalidRegion`](Error::InvalidRegion) | a region is given, or found for the process-wide cache | give its name, not a zone's |
-//! | [`NoRegion`](Error::NoRegion) | neither the host's name nor the configuration names one | [`Login::with_region`], [`TokenCacheBuilder::region`], `AWS_REGION`, or the profile's `region` |
-//! | [`NoCredentialsProvider`](Error::NoCredentialsProvider) | an `SdkConfig` was made without one | load it with credentials, or use [`TokenCache::builder`] |
-//! | [`CredentialsFailed`](Error::CredentialsFailed) | the provider failed, and no token is usable | its cause tells why; the next call tries anew |
-//! | [`CredentialsExpired`](Error::CredentialsExpired) | the provider has no others | log in again, or mend what renews them |
-//! | [`FetchTimedOut`](Error::FetchTimedOut) | the provider has not answered for 30 s | the next call tries anew |
+//! | [`InvalidHost`](Error::InvalidHost), [`InvalidPort`](Error::InvalidPort), [`InvalidUser`](Error::InvalidUser), [`InvalidUrl`](Error::InvalidUrl) | you make a `Login`, or write a token into a URL | give the database's endpoint, port and user; the error names the wrong value |
+//! | [`InvalidRegion`](Error::InvalidRegion) | you give a region, or the process-wide cache finds a region | give the region's name, not a zone's |
+//! | [`NoRegion`](Error::NoRegion) | neither the host's name nor the configuration names a region | [`Login::with_region`], [`TokenCacheBuilder::region`], `AWS_REGION`, or the profile's `region` |
+//! | [`NoCredentialsProvider`](Error::NoCredentialsProvider) | an `SdkConfig` has no provider | load it with credentials, or use [`TokenCache::builder`] |
+//! | [`CredentialsFailed`](Error::CredentialsFailed) | the provider failed, and no token is valid | read the cause; the next call tries again |
+//! | [`CredentialsExpired`](Error::CredentialsExpired) | the provider only has expired credentials | log in again, or fix the source that refreshes them |
+//! | [`FetchTimedOut`](Error::FetchTimedOut) | the provider has not answered for 30 s | check its source; the next call tries again |
 //! | [`ProviderHangs`](Error::ProviderHangs) | 4 fetches have timed out and still block their threads | find out why the provider does not return |
-//! | [`TokioRequired`](Error::TokioRequired) | the provider needs tokio, and runs without it | enable the feature `rt-tokio`, or give [`spawn_with`](TokenCacheBuilder::spawn_with) a tokio runtime |
-//! | [`ClockOutOfRange`](Error::ClockOutOfRange) | the clock stands before 1970 or after 9999 | set it |
-//! | [`InvalidSetting`](Error::InvalidSetting) | a cache is built | it names the setting |
+//! | [`TokioRequired`](Error::TokioRequired) | the provider needs tokio, and runs without tokio | enable the feature `rt-tokio`, or give [`spawn_with`](TokenCacheBuilder::spawn_with) a tokio runtime |
+//! | [`ClockOutOfRange`](Error::ClockOutOfRange) | the clock is before 1970 or after 9999 | set the clock |
+//! | [`InvalidSetting`](Error::InvalidSetting) | you build a cache | the error names the setting |
 //!
-//! That a database refuses a token is no error of this crate. Tell the cache with [`TokenCache::invalidate`] and try
-//! once more; where that is refused too, [the guide](guide::refused) lists the causes.
+//! If the database rejects a token, that is no error of this crate. Report it with [`TokenCache::invalidate`] and try once
+//! more. If the second try is rejected too, [the guide](guide::rejected) lists the causes.
 //!
 //! # Features
 //!
-//! | feature | default | what it brings |
+//! | feature | default | enables |
 //! | --- | --- | --- |
-//! | `aws-config` | yes | [`token`](fn@token) and [`shared_cache`], over the AWS SDK's default chain; brings `rt-tokio` |
+//! | `aws-config` | yes | [`token`](fn@token) and [`shared_cache`], over the AWS SDK's default chain; pulls in `rt-tokio` |
 //! | `url` | yes | [`Login::from_url`], [`Token::set_as_password`] |
 //! | `rt-tokio` | with `aws-config` | providers run inside a tokio runtime of this crate; [`TokenCache::keep_fresh`] |
-//! | `blocking` | no | `TokenCache::blocking_token`, with `aws-config` also `blocking::token`; brings `rt-tokio` |
+//! | `blocking` | no | `TokenCache::blocking_token`, with `aws-config` also `blocking::token`; pulls in `rt-tokio` |
 //!
-//! Rust 1.94.1 is the oldest that builds it.
+//! The minimum Rust version is 1.94.1, because the AWS SDK's crates require it.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// For the library alone: a test or an example may end itself where the library must not.
+// For the library alone: a test or an example may panic.
 #![warn(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -209,19 +206,23 @@ mod cache;
 mod credentials;
 #[cfg(feature = "aws-config")]
 mod default_chain;
+mod encoding;
 mod error;
 mod fetch;
+#[cfg(feature = "aws-config")]
+mod imds;
 mod login;
 mod region;
+mod region_source;
 mod runtime;
 mod signer;
 mod token;
 
-/// What has to be in place around the crate.
+/// Guides: setup, pools, and what to do if the database rejects a token.
 #[cfg(doc)]
 pub mod guide {
-    // The first definition of a link is the one that counts.
-    #[doc = "[refused]: refused"]
+    // The first definition of a link counts.
+    #[doc = "[rejected]: rejected"]
     #[doc = include_str!("../docs/setup.md")]
     pub mod setup {}
 
@@ -230,8 +231,8 @@ pub mod guide {
     #[doc = "[user]: setup#3-create-the-database-user"]
     #[doc = "[pools]: pools"]
     #[doc = "[limits]: pools#where-a-token-does-not-fit"]
-    #[doc = include_str!("../docs/refused.md")]
-    pub mod refused {}
+    #[doc = include_str!("../docs/rejected.md")]
+    pub mod rejected {}
 
     #[doc = include_str!("../docs/pools.md")]
     pub mod pools {}

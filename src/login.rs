@@ -2,12 +2,11 @@ use std::fmt::{self, Write as _};
 use std::hash::{Hash, Hasher};
 use std::net::Ipv6Addr;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use quick_cache::Equivalent;
 
-use crate::Error;
+use crate::encoding::percent_encode;
 use crate::error::excerpt;
-use crate::region;
+use crate::{Error, region};
 
 /// More than any database allows: 63 bytes in PostgreSQL ([identifiers][postgres]), 32 characters in MySQL ([user
 /// names][mysql]), 128 characters of up to 3 bytes in MariaDB ([identifier names][mariadb]).
@@ -17,26 +16,14 @@ use crate::region;
 /// [mariadb]: https://mariadb.com/docs/server/reference/sql-structure/sql-language-structure/identifier-names
 const MAX_USER_LEN: usize = 512;
 
-/// How every canonical request ends: the one signed header, and SHA-256 of the empty payload.
+/// The end of every canonical request: the one signed header, and SHA-256 of the empty payload.
 const SIGNED_HEADERS_AND_PAYLOAD: &str =
     "\n\nhost\ne3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// What SigV4 leaves as it is: the unreserved characters of RFC 3986.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
-
-/// `text` with every byte outside `A-Z a-z 0-9 - _ . ~` as `%XX` in upper case, as SigV4 encodes a value.
-pub(crate) fn percent_encode(text: &str) -> PercentEncode<'_> {
-    utf8_percent_encode(text, ENCODED)
-}
-
-/// Who logs in where: a database's endpoint and user, validated and encoded once, to be signed many times.
+/// A database's endpoint and user, validated and encoded once, to be signed many times.
 ///
-/// The host and port are those that the database itself has, since its server checks them in the signature. What a
-/// program dials to get there (a tunnel, a CNAME, an address) is not part of a login, and nothing is resolved here.
+/// Sign for the database's own host and port, because the database checks both in the signature. How you reach the
+/// database (a tunnel, a CNAME, an IP address) does not matter. Nothing is resolved.
 ///
 /// ```
 /// use rds_iam::Login;
@@ -52,27 +39,29 @@ pub struct Login {
     port: u16,
     user: String,
     host_region: Option<String>,
-    /// The region given, where it is another than the host's.
+    /// The region that was given, if it differs from the host's.
     other_region: Option<String>,
     /// The token before its query: `host:port/?`
     token_start: String,
-    /// The query's beginning, which is the login's: `Action=connect&DBUser=USER`
+    /// The query's beginning: `Action=connect&DBUser=USER`
     query_start: String,
-    /// The canonical request from after its query on.
+    /// The canonical request after its query.
     canonical_request_end: String,
 }
 
 impl Login {
-    /// A login of `user` at the database `host`:`port`.
+    /// Makes a login of `user` at the database `host`:`port`.
     ///
-    /// The host is a DNS name (dot-separated labels of 1 to 63 letters, digits, `-` and `_`, at most 253 bytes), put
-    /// into lower case and without one trailing dot, or an IP address, IPv6 with or without its brackets. The user is
-    /// taken as it is, byte for byte: it is case-sensitive, and not URL-encoded.
+    /// - The host is a DNS name or an IP address, IPv6 with or without brackets. A DNS name has at most 253 bytes, in labels
+    ///   of 1 to 63 letters, digits, `-` and `_`. It is put into lower case and loses one trailing dot.
+    /// - The user is case-sensitive and is signed byte for byte. Do not URL-encode it.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidHost`], which a URL, a `host:port` or a name with spaces is too; [`Error::InvalidPort`] for
-    /// port 0; [`Error::InvalidUser`] where the user is empty or has control characters.
+    /// - [`Error::InvalidHost`]. A URL, a `host:port` or a name with spaces is no host.
+    /// - [`Error::InvalidPort`] for port 0.
+    /// - [`Error::InvalidUser`] if the user is empty, has control characters or is longer than 512 bytes. No database
+    ///   allows a longer name.
     pub fn new(host: &str, port: u16, user: &str) -> Result<Login, Error> {
         let host = normalize_host(host)?;
         if port == 0 {
@@ -91,17 +80,17 @@ impl Login {
         })
     }
 
-    /// The login that a connection URL names: `postgres://USER@HOST:PORT/…`, `postgresql://`, `mysql://` or
-    /// `mariadb://`.
+    /// Reads a login from a connection URL: `postgres://USER@HOST:PORT/…`, `postgresql://`, `mysql://` or `mariadb://`.
     ///
-    /// The user is percent-decoded. A port that is not given is 5432 for PostgreSQL and 3306 for MySQL and MariaDB. A
-    /// password in the URL is ignored, and never shown.
+    /// The user is percent-decoded. The default port is 5432 for PostgreSQL, and 3306 for MySQL and MariaDB. A password in
+    /// the URL is ignored, and never shown.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidUrl`] where the scheme is another, the host or user is missing or the user is not UTF-8, or
-    /// where the URL's query names a `host`, `port` or `user` too, since drivers differ in which of the two they
-    /// take; else as [`Login::new`].
+    /// - [`Error::InvalidUrl`] if the scheme is another, if the host or the user is missing, or if the user is not UTF-8.
+    /// - [`Error::InvalidUrl`] if the URL's query names a `host`, `port` or `user` too, because drivers differ in which
+    ///   value they use.
+    /// - Otherwise as [`Login::new`].
     #[cfg(feature = "url")]
     pub fn from_url(url: &url::Url) -> Result<Login, Error> {
         let invalid = |reason| Error::InvalidUrl { reason };
@@ -132,10 +121,10 @@ impl Login {
         Login::new(host, url.port().unwrap_or(default_port), &user)
     }
 
-    /// The same login, signed for `region` instead of the one that the host's name holds.
+    /// Returns the same login, signed for `region` instead of the region in the host's name.
     ///
-    /// For hosts whose name holds none, such as Aurora's global endpoint. Any name with a region's shape will do; there
-    /// is no list.
+    /// Use it for hosts whose name holds no region, such as Aurora's global endpoint. Any name with a region's shape is
+    /// accepted, because there is no list of regions.
     ///
     /// # Errors
     ///
@@ -149,7 +138,7 @@ impl Login {
         })
     }
 
-    /// The database's host as it is signed and sent: in lower case, without a trailing dot, IPv6 in brackets.
+    /// The database's host as it is signed: in lower case, without a trailing dot, IPv6 in brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -164,7 +153,7 @@ impl Login {
         &self.user
     }
 
-    /// The region given with [`with_region`](Login::with_region), else the one in the host's name, else `None`.
+    /// The region that was given with [`with_region`](Login::with_region), or the region in the host's name.
     pub fn region(&self) -> Option<&str> {
         self.other_region.as_deref().or(self.host_region.as_deref())
     }
@@ -182,7 +171,7 @@ impl Login {
     }
 }
 
-/// Of what a login is made from; all else follows from it.
+/// Compares the values that a login is made from. The other fields follow from these values.
 impl PartialEq for Login {
     #[inline]
     fn eq(&self, other: &Login) -> bool {
@@ -202,7 +191,7 @@ impl Hash for Login {
     }
 }
 
-/// What a login is made from. It hashes as the login does, so that one can be looked up without being made.
+/// The values that a login is made from. They have the hash of the login, so they find it in the cache.
 #[derive(Hash)]
 pub(crate) struct LoginParts<'a> {
     pub(crate) host: &'a str,
@@ -220,7 +209,7 @@ impl<'a> LoginParts<'a> {
     }
 }
 
-/// Equal to the login that [`Login::new`] makes from parts that need no normalizing.
+/// Equal to the login that [`Login::new`] makes, if the host is normalized.
 impl Equivalent<Login> for LoginParts<'_> {
     fn equivalent(&self, login: &Login) -> bool {
         self.host == login.host
@@ -273,7 +262,7 @@ fn normalize_host(given: &str) -> Result<String, Error> {
     Ok(name.to_ascii_lowercase())
 }
 
-/// The form in which a [`Login`] has `host`, if that is another.
+/// Returns `host` as a [`Login`] normalizes it, if that differs.
 #[cfg(feature = "aws-config")]
 pub(crate) fn normalized_name(host: &str) -> Option<String> {
     let is_normalized = !host.ends_with('.') && !host.bytes().any(|b| b.is_ascii_uppercase());
@@ -289,7 +278,7 @@ fn without_secrets(host: &str) -> String {
     };
     let (user, rest) = rest.rsplit_once('@').unwrap_or(("", rest));
     let shown = rest.split(['?', '#']).next().unwrap_or_default();
-    // The `@` may be part of a secret, and a `=` stand before one.
+    // The `@` may be part of a secret, and a secret may follow a `=`.
     if user.contains(['?', '#']) || shown.contains('=') {
         return "…".to_owned();
     }

@@ -1,12 +1,12 @@
 use crate::Error;
 use crate::error::excerpt;
 
-/// The DNS suffix of `amazonaws.com`'s partitions: the commercial one and GovCloud (US).
+/// The DNS suffix of the commercial partition and of GovCloud (US).
 const DEFAULT_DNS_SUFFIX: &str = "amazonaws.com";
 
-/// The other partitions, each with the prefix that its regions' names begin with and its DNS suffix.
+/// The other partitions: the prefix of their regions' names, and their DNS suffix.
 ///
-/// From the AWS SDKs' `partitions.json`. It names partitions, not regions, so that a region of tomorrow works.
+/// Source: `partitions.json` of the AWS SDKs. There is no list of regions, so tomorrow's regions work today.
 const PARTITIONS: [(&str, &str); 6] = [
     ("cn-", "amazonaws.com.cn"),
     ("eusc-", "amazonaws.eu"),
@@ -27,17 +27,17 @@ pub(crate) fn validate(region: &str) -> Result<(), Error> {
     }
 }
 
-/// The region in the name of an RDS endpoint, or `None` where the name holds none.
+/// Returns the region in the name of an RDS endpoint, or `None` if the name holds none.
 ///
 /// `host` is in lower case, without a trailing dot.
 pub(crate) fn in_host(host: &str) -> Option<&str> {
     let (name, dns_suffix) = split_dns_suffix(host)?;
     let mut labels = name.rsplit('.');
     let (last, last_but_one) = (labels.next()?, labels.next()?);
-    let (region, least_labels_before) = if is_rds(last) {
+    let (region, min_labels_before) = if is_rds(last) {
         (last_but_one, 1)
     } else if is_rds(last_but_one) {
-        // With a single label before it, this is the name of RDS's own API, not of a database.
+        // With a single label before the region, this is the name of RDS's own API, not of a database.
         (last, 2)
     } else {
         return None;
@@ -45,7 +45,7 @@ pub(crate) fn in_host(host: &str) -> Option<&str> {
     (has_shape(region)
         && dns_suffix_of(region) == dns_suffix
         && name.split('.').all(is_dns_label)
-        && labels.count() >= least_labels_before)
+        && labels.count() >= min_labels_before)
         .then_some(region)
 }
 

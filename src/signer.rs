@@ -8,19 +8,18 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::login::percent_encode;
-use crate::token::percent_encode_secret;
+use crate::encoding::{percent_encode, percent_encode_secret};
 use crate::{Error, Login, Token, region};
 
 const SERVICE: &str = "rds-db";
 
-/// How long RDS accepts a token: 15 minutes after it was signed, whatever longer time is asked for ([Amazon RDS user
+/// RDS accepts a token for 15 minutes after it was signed, even if a longer time is asked for ([Amazon RDS user
 /// guide, *IAM database
 /// authentication*](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html)).
 pub(crate) const LIFETIME: Duration = Duration::from_secs(900);
 
-// The query between its values, its parameters in the sorted order that SigV4 signs them in. A login holds what comes
-// before, and what comes around the query.
+// The query between its values. The parameters are sorted, as SigV4 demands. A `Login` has the texts before the query, its
+// beginning, and the text after it.
 const CREDENTIAL: &str = "&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=";
 const DATE: &str = "&X-Amz-Date=";
 const EXPIRES: &str = "&X-Amz-Expires=900";
@@ -28,16 +27,17 @@ const SECURITY_TOKEN: &str = "&X-Amz-Security-Token=";
 const SIGNED_HEADERS: &str = "&X-Amz-SignedHeaders=host";
 const SIGNATURE: &str = "&X-Amz-Signature=";
 
-/// Of a SHA-256 hash in hexadecimal.
+/// The length of a SHA-256 hash in hexadecimal.
 const HEX_LEN: usize = 64;
 type Hex = [u8; HEX_LEN];
 
 /// `HHMMSSZ`
 type TimeOfDay = [u8; 7];
 
-/// Signs tokens with one set of credentials in one region: pure computation, no clock, no environment, no I/O.
+/// Signs tokens with one set of credentials in one region. Pure computation: no clock, no environment, no I/O.
 ///
-/// Made once and used for every login: it keeps the key of its day and all that does not change from token to token.
+/// Make a signer once and use it for every login. It stores the key of its day, and the texts that do not change from
+/// token to token.
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -56,17 +56,18 @@ type TimeOfDay = [u8; 7];
 pub struct Signer {
     credentials: Credentials,
     region: String,
-    /// The query from after its date to before its signature.
+    /// The query between its date and its signature.
     query_end: Zeroizing<Box<str>>,
     scope: Scope,
 }
 
 impl Signer {
-    /// A signer with the key of the UTC day of `now`.
+    /// Makes a signer with the key of the UTC day of `now`.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidRegion`]; [`Error::ClockOutOfRange`] for a `now` before 1970 or after 9999.
+    /// - [`Error::InvalidRegion`].
+    /// - [`Error::ClockOutOfRange`] if `now` is before 1970 or after 9999.
     pub fn new(credentials: &Credentials, region: &str, now: SystemTime) -> Result<Signer, Error> {
         region::validate(region)?;
         let made_at = UnixTime::of(now)?;
@@ -88,38 +89,25 @@ impl Signer {
         })
     }
 
-    /// A token for `login`, signed for this signer's region, whichever the login names.
+    /// Signs a token for `login`, for this signer's region, even if the login names another region.
     ///
-    /// Every call on the UTC day that the signer was made on is as cheap as it can be. A call on another day is right
-    /// as well, and derives that day's key for itself.
+    /// A call on the signer's own UTC day is cheapest. A call on another day derives the key of that day.
     ///
     /// # Errors
     ///
-    /// [`Error::CredentialsExpired`] where the credentials' expiry is not after `now`; [`Error::ClockOutOfRange`] for
-    /// a `now` before 1970 or after 9999.
+    /// - [`Error::CredentialsExpired`] if the credentials' expiry is not after `now`.
+    /// - [`Error::ClockOutOfRange`] if `now` is before 1970 or after 9999.
     pub fn sign(&self, login: &Login, now: SystemTime) -> Result<Token, Error> {
-        let signed_at = UnixTime::of(now)?;
-        // The server counts from the date in the token, which is a whole second.
-        let lifetime_ends = signed_at.whole_second() + LIFETIME;
-        let expires_at = match self.credentials.expiry() {
-            Some(expired_at) if expired_at <= now => {
-                return Err(Error::CredentialsExpired { expired_at });
-            }
-            Some(expiry) => expiry.min(lifetime_ends),
-            None => lifetime_ends,
-        };
-        Ok(Token::new(self.signed_text(login, signed_at), expires_at))
+        let expires_at = token_expiry(&self.credentials, now)?;
+        let text = self.signed_text(login, UnixTime::of(now)?);
+        Ok(Token::new(text, expires_at))
     }
 
-    /// Whether this signer's key is that of the UTC day of `now`.
-    pub(crate) fn is_of_the_day_of(&self, now: SystemTime) -> bool {
-        UnixTime::of(now).is_ok_and(|now| now.day() == self.scope.day)
-    }
-
-    /// The three texts of SigV4 take turns in one buffer: the canonical request, the string to sign, the token.
+    /// Writes the three texts of SigV4 into one buffer, one after the other: the canonical request, the string to sign,
+    /// the token.
     ///
-    /// The canonical request is exactly as long as the token. So the buffer neither grows nor shrinks, which would
-    /// leave secret bytes behind, and the token overwrites all that was in it.
+    /// The canonical request is exactly as long as the token. So the buffer neither grows nor shrinks, which would leave
+    /// secret bytes in freed memory, and the token overwrites the other texts.
     fn signed_text(&self, login: &Login, signed_at: UnixTime) -> Box<str> {
         let scope = self.scope_on(signed_at);
         let time_of_day = signed_at.time_of_day();
@@ -169,19 +157,18 @@ impl fmt::Debug for Signer {
     }
 }
 
-/// What one set of credentials signs with in one region on one day.
+/// The key and texts of one set of credentials in one region on one day.
 #[derive(Clone)]
 struct Scope {
     /// Days since 1970.
     day: u64,
-    /// The derived key, as the HMAC state that every signature starts from.
+    /// The derived key, as the HMAC state at the beginning of every signature.
     key: Hmac<Sha256>,
-    /// The string to sign as far as its time of day.
+    /// The string to sign up to its time of day.
     string_to_sign_start: String,
-    /// The string to sign from after its time of day to before its hash: `YYYYMMDD/REGION/rds-db/aws4_request`, a line
-    /// of its own.
+    /// The string to sign between its time of day and its hash: the line `YYYYMMDD/REGION/rds-db/aws4_request`.
     credential_scope_line: String,
-    /// The query from after its user to before its time of day.
+    /// The query between its user and its time of day.
     credential: String,
 }
 
@@ -201,7 +188,7 @@ impl Scope {
     }
 }
 
-/// Whole seconds since 1970, in years that SigV4 has a date for.
+/// Whole seconds since 1970, in years with four digits, because SigV4 has no date for other years.
 #[derive(Clone, Copy)]
 struct UnixTime(u64);
 
@@ -219,7 +206,7 @@ impl UnixTime {
         UNIX_EPOCH + Duration::from_secs(self.0)
     }
 
-    /// Days since 1970: without leap seconds, all are of one length.
+    /// Days since 1970. Without leap seconds, all days have the same length.
     fn day(self) -> u64 {
         self.0 / 86_400
     }
@@ -256,6 +243,20 @@ fn rewrite(text: &mut String, start: &str, parts: &[&str], end: &str) {
     text.push_str(end);
 }
 
+/// When a token expires that `credentials` sign at `now`.
+pub(crate) fn token_expiry(
+    credentials: &Credentials,
+    now: SystemTime,
+) -> Result<SystemTime, Error> {
+    // The database counts from the date in the token, which is a whole second.
+    let lifetime_ends = UnixTime::of(now)?.whole_second() + LIFETIME;
+    match credentials.expiry() {
+        Some(expired_at) if expired_at <= now => Err(Error::CredentialsExpired { expired_at }),
+        Some(expiry) => Ok(expiry.min(lifetime_ends)),
+        None => Ok(lifetime_ends),
+    }
+}
+
 /// Whether `credentials` signed `token`, by their access key id.
 pub(crate) fn has_signed(credentials: &Credentials, token: &Token) -> bool {
     let credential = format!(
@@ -265,9 +266,9 @@ pub(crate) fn has_signed(credentials: &Credentials, token: &Token) -> bool {
     token.as_str().contains(&credential)
 }
 
-/// SigV4's signing key for one day and region, as the HMAC state that it is the key of.
+/// Derives SigV4's signing key for one day and region. Returns the HMAC state with this key.
 ///
-/// `aws-sigv4` has a function for it, which leaves the secret access key behind in freed memory.
+/// The function of `aws-sigv4` leaves the secret access key in freed memory.
 fn signing_key(secret_access_key: &str, date: &str, region: &str) -> Hmac<Sha256> {
     let secret = Zeroizing::new(["AWS4", secret_access_key].concat());
     [date, region, SERVICE, "aws4_request"]
@@ -279,13 +280,13 @@ fn signing_key(secret_access_key: &str, date: &str, region: &str) -> Hmac<Sha256
 
 #[expect(
     clippy::expect_used,
-    reason = "no input reaches it: HMAC takes keys of any length"
+    reason = "no input reaches this: HMAC takes keys of any length"
 )]
 fn keyed_hmac(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
-/// In lower case. Without branches or a table, so that it is done for many bytes at once.
+/// Hexadecimal digits in lower case. Without branches and tables, the compiler handles many bytes at once.
 fn hex(bytes: [u8; 32]) -> Hex {
     const LETTERS_AFTER_DIGITS: u8 = b'a' - b'9' - 1;
     let digit = |nibble: u8| b'0' + nibble + u8::from(nibble > 9) * LETTERS_AFTER_DIGITS;
@@ -299,7 +300,7 @@ fn hex(bytes: [u8; 32]) -> Hex {
 
 #[expect(
     clippy::expect_used,
-    reason = "no input reaches it: digits and letters that this module wrote"
+    reason = "no input reaches this: digits and letters that this module wrote"
 )]
 fn ascii(digits: &[u8]) -> &str {
     std::str::from_utf8(digits).expect("dates and hexadecimal are ASCII")

@@ -4,13 +4,14 @@ use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
-use crate::login::percent_encode;
+#[cfg(feature = "url")]
+use crate::encoding::percent_encode_secret;
 
-/// A password for one login at one database, and when it expires.
+/// A password for one login at one database, and its expiry.
 ///
-/// A secret: whoever has it can log in until it expires. So there is neither `Display` nor `Deref`, which would let
-/// it slip into a log by accident; [`as_str`](Token::as_str) is the one way to it. `Debug` shows only the expiry,
-/// clones share one buffer, and the last one wipes it.
+/// A token is a secret: whoever has the token can log in until it expires. So a token has neither `Display` nor `Deref`,
+/// which would let it slip into a log. [`as_str`](Token::as_str) is the only access. `Debug` shows only the expiry. Clones
+/// share one buffer, and the last clone wipes the buffer.
 ///
 /// ```compile_fail,E0277
 /// fn show(token: &rds_iam::Token) -> String {
@@ -31,51 +32,43 @@ impl Token {
         }
     }
 
-    /// The token itself, to be sent as the password over verified TLS and nothing else: ASCII, some 350 bytes with a
-    /// long-term key, up to several thousand with a session token.
+    /// The token itself. Send it as the password, over verified TLS only.
+    ///
+    /// The token is ASCII. It has about 350 bytes with a long-term key, and up to several thousand with a session token.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// From when on the database refuses it: 900 s after the second it was signed in, or when the credentials that
-    /// signed it expire, whichever is earlier.
+    /// When the token expires: 900 s after the second in which it was signed, or when the credentials that signed it
+    /// expire, whichever is earlier. From this instant on the database rejects it.
     ///
-    /// It is looked at when a connection is opened. Connections that are open stay open ([Amazon RDS user guide, *IAM
-    /// database
+    /// The expiry counts when a connection is opened. Open connections stay open ([Amazon RDS user guide, *IAM database
     /// authentication*](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html)).
     pub fn expires_at(&self) -> SystemTime {
         self.expires_at
     }
 
-    /// Writes the token into a connection URL as its password, encoded so that a driver that percent-decodes the
-    /// URL's password gets [`as_str`](Token::as_str) back to the byte.
+    /// Writes the token into a connection URL as its password. From then on the URL is a secret.
     ///
-    /// `Url::set_password` with the bare token goes wrong: it leaves `%` alone, and the driver then decodes the
-    /// token's own `%2F`. The URL is a secret from here on.
+    /// The token is encoded so that a driver that percent-decodes the URL's password gets [`as_str`](Token::as_str) back,
+    /// byte for byte. `Url::set_password` with the bare token fails: it does not encode `%`, and the driver then decodes
+    /// the token's own `%2F`.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidUrl`](crate::Error::InvalidUrl) where the URL has no host and so can have no password; it is
-    /// left as it was.
+    /// [`Error::InvalidUrl`](crate::Error::InvalidUrl) if the URL has no host, because such a URL can have no password. The
+    /// URL is not changed.
     #[cfg(feature = "url")]
     pub fn set_as_password(&self, url: &mut url::Url) -> Result<(), crate::Error> {
         let encoded = percent_encode_secret(self.as_str());
-        // The URL's buffer grows for the placeholder, so that no part of the token is left in a smaller one.
+        // The URL's buffer grows for the placeholder, so it does not grow while it has a part of the token.
         let placeholder = "-".repeat(encoded.len());
         url.set_password(Some(&placeholder))
             .and_then(|()| url.set_password(Some(&encoded)))
             .map_err(|()| crate::Error::InvalidUrl {
-                reason: "it can have no password, since it names no host",
+                reason: "it names no host, so it can have no password",
             })
     }
-}
-
-/// As [`percent_encode`], in a buffer that never grew and so left no copy behind.
-pub(crate) fn percent_encode_secret(secret: &str) -> Zeroizing<Box<str>> {
-    let len = percent_encode(secret).map(str::len).sum();
-    let mut encoded = String::with_capacity(len);
-    encoded.extend(percent_encode(secret));
-    Zeroizing::new(encoded.into_boxed_str())
 }
 
 impl fmt::Debug for Token {

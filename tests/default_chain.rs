@@ -7,7 +7,9 @@ mod aws;
 use std::error::Error as _;
 use std::fmt;
 use std::future::{Future, pending, ready};
+use std::panic;
 use std::pin::pin;
+use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
@@ -24,7 +26,7 @@ use aws_smithy_async::time::{SharedTimeSource, StaticTimeSource};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use rds_iam::{
-    Credentials, Error, Login, ProvideCredentials, SharedCredentialsProvider, Token,
+    Credentials, Error, Login, ProvideCredentials, SharedCredentialsProvider, Token, TokenCache,
     TokenCacheBuilder, shared_cache,
 };
 use tokio::runtime::{self, Runtime};
@@ -315,11 +317,33 @@ fn a_search_that_failed_when_nobody_waited_for_it_any_more_is_not_kept() {
             caller.abort();
             imds.behave(Behaviour::Status(403));
             told.recv().expect("a search that fails");
-            // The SDK's thread does one thing at a time: after this, the search is over.
-            token(HOST).await;
             imds.behave(Behaviour::Answer);
-            assert_signed(&token(CNAME).await, "key-of-the-environment/ap-south-2");
+            // The search has failed and is about to end.
+            let token = loop {
+                if let Ok(token) = rds_iam::token(CNAME, 5432, "app").await {
+                    break token;
+                }
+            };
+            assert_signed(&token, "key-of-the-environment/ap-south-2");
         });
+    });
+}
+
+#[test]
+fn a_region_that_was_found_when_nobody_waited_any_more_is_cached() {
+    alone(&ENVIRONMENT_KEYS, |home| {
+        let imds = instance(home);
+        imds.behave(Behaviour::Hold);
+        on_tokio(async {
+            let caller = tokio::spawn(token(CNAME));
+            imds.wait_for_requests(1);
+            caller.abort();
+            imds.behave(Behaviour::Answer);
+            for _ in 0..2 {
+                assert_signed(&token(CNAME).await, "key-of-the-environment/ap-south-2");
+            }
+        });
+        assert_eq!(imds.request_lines(), IMDS_SEARCH);
     });
 }
 
@@ -795,8 +819,18 @@ fn a_cache_takes_provider_region_and_clock_of_a_configuration() {
     assert_eq!(date.as_deref(), Some("20010909T014640Z"));
 }
 
+/// A sleep that works in a tokio runtime alone, as the one of each configuration.
+#[derive(Debug)]
+struct Panics;
+
+impl AsyncSleep for Panics {
+    fn sleep(&self, _: Duration) -> Sleep {
+        panic!("no runtime")
+    }
+}
+
 #[test]
-fn a_cache_waits_with_the_sleep_of_a_configuration() {
+fn a_cache_over_a_configuration_has_a_time_limit_of_its_own() {
     #[derive(Debug)]
     struct NeverAnswers;
 
@@ -820,9 +854,10 @@ fn a_cache_waits_with_the_sleep_of_a_configuration() {
 
     let config = SdkConfig::builder()
         .credentials_provider(SharedCredentialsProvider::new(NeverAnswers))
-        .sleep_impl(SharedAsyncSleep::new(TimeFlies))
+        .sleep_impl(SharedAsyncSleep::new(Panics))
         .build();
-    let cache = TokenCacheBuilder::from(&config).build().expect("a cache");
+    let builder = TokenCacheBuilder::from(&config).sleep_impl(TimeFlies);
+    let cache = builder.build().expect("a cache");
     let outcome = on_no_runtime(cache.token(&login(HOST)));
     assert!(
         matches!(outcome, Err(Error::FetchTimedOut { .. })),
@@ -830,21 +865,68 @@ fn a_cache_waits_with_the_sleep_of_a_configuration() {
     );
 }
 
+/// With panics that end the program, as in a build with `panic = "abort"`.
 #[test]
-fn a_cache_over_a_configuration_with_tokio_s_sleep_needs_no_runtime() {
-    let config = SdkConfig::builder()
-        .credentials_provider(provider())
-        .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
-        .build();
-    let ask = || {
-        let cache = TokenCacheBuilder::from(&config).build().expect("a cache");
-        async move { cache.token(&login(HOST)).await.expect("a token") }
-    };
-    on_no_runtime(ask());
-    let without_timers = runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime");
-    without_timers.block_on(ask());
+fn no_default_panics_without_a_runtime_or_with_one_that_has_no_timers() {
+    alone(&ENVIRONMENT_KEYS, |_| {
+        panic::set_hook(Box::new(|info| {
+            eprintln!("{info}");
+            process::abort();
+        }));
+        let without_timers = runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        let config = SdkConfig::builder()
+            .credentials_provider(provider())
+            .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+            .build();
+        let caches = || {
+            [
+                TokenCacheBuilder::from(&config).build().expect("a cache"),
+                TokenCache::builder(provider()).build().expect("a cache"),
+                shared_cache().clone(),
+            ]
+        };
+        for cache in caches() {
+            on_no_runtime(cache.token(&login(HOST))).expect("a token");
+        }
+        for cache in caches() {
+            let login = login(OTHER_HOST);
+            without_timers
+                .block_on(cache.token(&login))
+                .expect("a token");
+            let mut keep_fresh = pin!(cache.keep_fresh(&login, |_| ()));
+            assert!(keep_fresh.as_mut().now_or_never().is_none());
+            without_timers.block_on(async {
+                assert!(keep_fresh.as_mut().now_or_never().is_none());
+            });
+        }
+    });
+}
+
+#[test]
+fn keep_fresh_recovers_after_there_were_no_files_left_for_a_runtime() {
+    alone(&ENVIRONMENT_KEYS, |home| {
+        let (fail, failed) = mpsc::channel();
+        listen(move |event| {
+            let metadata = event.metadata();
+            if metadata.target() == "rds_iam::cache::keep_fresh" && *metadata.level() == Level::WARN
+            {
+                let _ = fail.send(());
+            }
+        });
+        let files = home.open_all_files();
+        let (apply, applied) = mpsc::channel();
+        thread::spawn(move || {
+            let apply = |token: &Token| apply.send(token.clone()).expect("a test that waits");
+            match on_no_runtime(shared_cache().keep_fresh(&login(HOST), apply)) {}
+        });
+        failed.recv().expect("a fetch that fails");
+        // It pauses on a thread now, because there is no runtime.
+        drop(files);
+        let token = applied.recv().expect("a token");
+        assert_signed(&token, "key-of-the-environment/eu-west-1");
+    });
 }
 
 #[test]

@@ -8,7 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use aws_credential_types::provider::future;
-use rds_iam::{Credentials, Error, Login, ProvideCredentials, TokenCache};
+use rds_iam::{
+    Credentials, Error, Login, ProvideCredentials, SharedCredentialsProvider, TokenCache,
+};
 
 fn login() -> Login {
     Login::new("mydb.abc123xyz.us-east-1.rds.amazonaws.com", 5432, "app").unwrap()
@@ -31,9 +33,8 @@ impl ProvideCredentials for Blocking {
 #[test]
 fn a_fetch_has_a_thread_and_its_callers_only_wait() {
     let (answer, asked) = mpsc::channel();
-    let cache = TokenCache::builder(Blocking(Mutex::new(asked)))
-        .build()
-        .unwrap();
+    let provider = SharedCredentialsProvider::new(Blocking(Mutex::new(asked)));
+    let cache = TokenCache::builder(provider.clone()).build().unwrap();
     let login = login();
     let mut token = Box::pin(cache.token(&login));
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -80,17 +81,31 @@ fn a_provider_that_needs_tokio_is_an_error_that_names_the_feature() {
     );
 }
 
+/// Tokio's, which panics without a runtime.
+#[derive(Debug)]
+struct TokioSleep;
+
+impl rds_iam::AsyncSleep for TokioSleep {
+    fn sleep(&self, duration: Duration) -> rds_iam::Sleep {
+        rds_iam::Sleep::new(tokio::time::sleep(duration))
+    }
+}
+
+#[test]
+fn a_sleep_that_needs_tokio_is_the_same_error_and_the_provider_is_not_called() {
+    let (_answer, asked) = mpsc::channel();
+    let cache = TokenCache::builder(Blocking(Mutex::new(asked)))
+        .sleep_impl(TokioSleep)
+        .build()
+        .unwrap();
+    for _ in 0..10 {
+        let error = pollster::block_on(cache.token(&login())).unwrap_err();
+        assert!(matches!(error, Error::TokioRequired), "{error}");
+    }
+}
+
 #[test]
 fn an_embedders_runtime_runs_a_provider_that_needs_tokio() {
-    #[derive(Debug)]
-    struct TokioSleep;
-
-    impl rds_iam::AsyncSleep for TokioSleep {
-        fn sleep(&self, duration: Duration) -> rds_iam::Sleep {
-            rds_iam::Sleep::new(tokio::time::sleep(duration))
-        }
-    }
-
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -1,4 +1,6 @@
-//! Credentials that are cached and refreshed (rule 5).
+//! The cached credentials, and the fetch in flight.
+
+mod schedule;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -10,14 +12,8 @@ use aws_smithy_async::time::SharedTimeSource;
 
 use crate::Error;
 use crate::error::ErrorChain;
-use crate::fetch::{FETCH_TIMEOUT, FetchExecutor, InFlight, Outcome};
-use crate::signer::LIFETIME;
-
-/// How long after a failed fetch the next one starts, if a token or credentials are valid.
-const FAILURE_BACKOFF: Duration = Duration::from_secs(5);
-
-/// Between the starts of two fetches that bring short-lived credentials, or that rejections ask for.
-const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(30);
+use crate::fetch::{FETCH_TIMEOUT, FetchExecutor, InFlight, OutcomeSender};
+use schedule::{Cached, History};
 
 pub(crate) struct CredentialsCache {
     provider: SharedCredentialsProvider,
@@ -34,7 +30,7 @@ struct State {
     in_flight: Option<InFlightFetch>,
     fetches: u64,
     last_failed_at: Option<SystemTime>,
-    /// How often the database has rejected tokens of the credentials that were cached then.
+    /// How often the database has rejected a token of the credentials that were cached then.
     rejections: u64,
     last_started_for_rejection: Option<SystemTime>,
 }
@@ -43,39 +39,41 @@ struct State {
 #[derive(Clone)]
 pub(crate) struct CachedCredentials {
     pub(crate) credentials: Arc<Credentials>,
-    pub(crate) fetch: FetchStart,
+    fetch: FetchStart,
+}
+
+impl CachedCredentials {
+    /// The number of the fetch that brought these credentials. A later fetch has a higher number.
+    pub(crate) fn fetch(&self) -> u64 {
+        self.fetch.number
+    }
 }
 
 #[derive(Clone, Copy)]
-pub(crate) struct FetchStart {
-    /// Counts from 1. No two fetches have the same number.
-    pub(crate) number: u64,
+struct FetchStart {
+    number: u64,
     at: SystemTime,
     /// How many rejections there had been.
     rejections: u64,
 }
 
+struct InFlightFetch {
+    start: FetchStart,
+    in_flight: InFlight<CachedCredentials>,
+}
+
 /// What a caller without a fresh token has to do.
 pub(crate) enum Refresh {
-    /// The cached credentials are good enough.
+    /// Sign with the cached credentials.
     NotDue,
-    /// Others wait for a fetch, and this caller need not.
+    /// Fall back to the valid token or to the cached credentials. Another caller waits for the fetch.
     InFlight,
-    Wait(InFlightFetch),
-}
-
-#[derive(Clone)]
-pub(crate) struct InFlightFetch {
-    start: FetchStart,
-    fetch: InFlight<CachedCredentials>,
-    /// False for a fetch that started before a rejection: the keys may have been rotated since.
-    pub(crate) started_after_rejection: bool,
-}
-
-impl InFlightFetch {
-    pub(crate) async fn outcome(self) -> Result<CachedCredentials, Error> {
-        self.fetch.outcome().await
-    }
+    /// Wait for the fetch.
+    Wait {
+        fetch: InFlight<CachedCredentials>,
+        /// If not, the fetch may bring the keys that were rejected.
+        started_after_rejection: bool,
+    },
 }
 
 impl CredentialsCache {
@@ -94,39 +92,50 @@ impl CredentialsCache {
         })
     }
 
-    /// The cached credentials, unless they have expired.
+    /// Returns the cached credentials, unless they have expired.
     pub(crate) fn valid(&self, now: SystemTime) -> Option<CachedCredentials> {
         self.state().valid(now).cloned()
     }
 
-    /// Starts a fetch if one is due, and waits for the one in flight if the caller has nothing to fall back to.
+    /// Joins the fetch in flight if the caller has nothing to fall back to. Starts a fetch if one is due.
     pub(crate) fn join_or_start(self: &Arc<Self>, has_valid_token: bool) -> Refresh {
         let mut state = self.state();
-        // Read under the lock, or a start by another thread could seem to lie in the future.
+        // Read under the lock. Otherwise a start by another thread could seem to lie in the future.
         let now = self.clock.now();
         let valid = state.valid(now);
-        let is_valid = has_valid_token || valid.is_some();
-        // The database rejects what rejected credentials sign, so they only serve if no others can be fetched.
+        let has_valid = has_valid_token || valid.is_some();
+        // Rule 6: the database rejects what rejected credentials sign.
         let can_fall_back = has_valid_token || valid.is_some_and(|it| !state.is_rejected(it));
-        if let Some(in_flight) = state.in_flight.as_ref().filter(|it| !it.fetch.has_ended()) {
+        if let Some(fetch) = state
+            .in_flight
+            .as_ref()
+            .filter(|it| !it.in_flight.has_ended())
+        {
             if can_fall_back {
                 return Refresh::InFlight;
             }
-            return Refresh::Wait(InFlightFetch {
-                started_after_rejection: in_flight.start.rejections == state.rejections,
-                ..in_flight.clone()
-            });
+            return Refresh::Wait {
+                fetch: fetch.in_flight.clone(),
+                started_after_rejection: fetch.start.rejections == state.rejections,
+            };
         }
-        if is_valid && !state.is_due(self.min_remaining, now) {
+        if has_valid && !state.history().is_due(self.min_remaining, now) {
             return Refresh::NotDue;
         }
-        let (outcome, in_flight) = state.start(now);
+        let (start, outcome, in_flight) = state.start(now);
+        let fetch = in_flight.clone();
+        let ended = state.in_flight.replace(InFlightFetch { start, in_flight });
         drop(state);
-        self.run(in_flight.start, outcome);
-        Refresh::Wait(in_flight)
+        // A provider's error may run code of its own when it is dropped, so not under the lock.
+        drop(ended);
+        self.run(start, outcome);
+        Refresh::Wait {
+            fetch,
+            started_after_rejection: true,
+        }
     }
 
-    fn run(self: &Arc<Self>, start: FetchStart, outcome: Outcome<CachedCredentials>) {
+    fn run(self: &Arc<Self>, start: FetchStart, outcome: OutcomeSender<CachedCredentials>) {
         let provider = self.provider.clone();
         let work = async move {
             tracing::debug!("fetching AWS credentials");
@@ -141,7 +150,7 @@ impl CredentialsCache {
             }
             answer.map_err(map_provider_error)
         };
-        // A provider that hangs must not keep the secrets of a cache that has been dropped.
+        // A fetch that hangs must not keep the secrets of a cache that has been dropped.
         let cache = Arc::downgrade(self);
         self.executor.run(work, move |answer| {
             if let Some(cache) = cache.upgrade() {
@@ -172,15 +181,16 @@ impl CredentialsCache {
         }
     }
 
-    /// The database rejected a token. If the cached credentials signed it, the next refresh fetches others. A rejection
-    /// that was already reported asks for no second fetch.
+    /// Reports that the database rejected a token. If the cached credentials signed the token, a fetch is due.
+    ///
+    /// A rejection that was already reported asks for no second fetch.
     pub(crate) fn report_rejection(
         &self,
         already_reported: bool,
         has_signed: impl FnOnce(&Credentials) -> bool,
     ) {
         let mut state = self.state();
-        let Some(cached) = state.cached.as_ref() else {
+        let Some(cached) = &state.cached else {
             return;
         };
         let is_known = already_reported && state.is_rejected(cached);
@@ -190,7 +200,7 @@ impl CredentialsCache {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Only the clock can panic while it is locked, and no change is left half done.
+        // Only the clock can panic while the state is locked, and no change is left half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -208,54 +218,38 @@ impl State {
         cached.fetch.rejections < self.rejections
     }
 
-    fn is_due(&self, min_remaining: Duration, now: SystemTime) -> bool {
-        let has_elapsed = |period, since: Option<SystemTime>| {
-            since.is_none_or(|since| elapsed(since, now) >= period)
-        };
-        if !has_elapsed(FAILURE_BACKOFF, self.last_failed_at) {
-            return false;
-        }
-        let Some(cached) = &self.cached else {
-            return true;
-        };
-        if self.is_rejected(cached)
-            && has_elapsed(MIN_FETCH_INTERVAL, self.last_started_for_rejection)
-        {
-            return true;
-        }
-        let age = elapsed(cached.fetch.at, now);
-        match cached.credentials.expiry() {
-            Some(expiry) => {
-                let remaining = expiry.duration_since(now).unwrap_or_default();
-                let interval = match remaining {
-                    Duration::ZERO => MIN_FETCH_INTERVAL,
-                    // Some sources have new ones only seconds before these expire.
-                    _ => MIN_FETCH_INTERVAL.min(remaining.saturating_mul(2)),
-                };
-                remaining <= min_remaining && age >= interval
-            }
-            // They may have been rotated.
-            None => age > LIFETIME,
+    fn history(&self) -> History {
+        let cached = self.cached.as_ref().map(|cached| Cached {
+            fetched_at: cached.fetch.at,
+            expiry: cached.credentials.expiry(),
+            is_rejected: self.is_rejected(cached),
+        });
+        History {
+            cached,
+            last_failed_at: self.last_failed_at,
+            last_started_for_rejection: self.last_started_for_rejection,
         }
     }
 
-    fn start(&mut self, now: SystemTime) -> (Outcome<CachedCredentials>, InFlightFetch) {
+    fn start(
+        &mut self,
+        now: SystemTime,
+    ) -> (
+        FetchStart,
+        OutcomeSender<CachedCredentials>,
+        InFlight<CachedCredentials>,
+    ) {
         self.fetches += 1;
         if self.cached.as_ref().is_some_and(|it| self.is_rejected(it)) {
             self.last_started_for_rejection = Some(now);
         }
-        let (outcome, fetch) = InFlight::new();
-        let in_flight = InFlightFetch {
-            start: FetchStart {
-                number: self.fetches,
-                at: now,
-                rejections: self.rejections,
-            },
-            fetch,
-            started_after_rejection: true,
+        let start = FetchStart {
+            number: self.fetches,
+            at: now,
+            rejections: self.rejections,
         };
-        self.in_flight = Some(in_flight.clone());
-        (outcome, in_flight)
+        let (outcome, in_flight) = InFlight::new();
+        (start, outcome, in_flight)
     }
 }
 
@@ -273,15 +267,10 @@ fn map_provider_error(error: CredentialsError) -> Error {
     }
 }
 
-/// A provider that returns expired credentials has failed: IMDS does, when it cannot refresh them.
+/// A provider that returns expired credentials has failed (rule 3). IMDS does so when it cannot refresh them.
 fn reject_expired(credentials: Credentials, now: SystemTime) -> Result<Credentials, Error> {
     match credentials.expiry().filter(|expiry| *expiry <= now) {
         Some(expired_at) => Err(Error::CredentialsExpired { expired_at }),
         None => Ok(credentials),
     }
-}
-
-/// How long ago `since` was. An instant in the future is infinitely long ago, because the clock has been set back.
-fn elapsed(since: SystemTime, now: SystemTime) -> Duration {
-    now.duration_since(since).unwrap_or(Duration::MAX)
 }

@@ -1,0 +1,130 @@
+//! A cached token, and how long the cache returns it.
+
+use std::time::{Duration, SystemTime};
+
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, UnitWeighter};
+
+use crate::{Login, Token};
+
+pub(super) const DEFAULT_CAPACITY: usize = 1024;
+
+/// How far a token's date may lie ahead of the clock. Databases reject dates in the future.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+
+#[derive(Clone)]
+pub(super) struct CachedToken {
+    pub(super) token: Token,
+    pub(super) signed_at: SystemTime,
+    /// The number of the fetch that brought the credentials.
+    pub(super) fetch: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Freshness {
+    Fresh,
+    Valid,
+    /// Or signed in the future, because the clock has been set back since (rule 5).
+    Expired,
+}
+
+impl CachedToken {
+    pub(super) fn freshness(&self, refresh_margin: Duration, now: SystemTime) -> Freshness {
+        let expires_at = self.token.expires_at();
+        if now < self.signed_at - CLOCK_TOLERANCE || now >= expires_at {
+            Freshness::Expired
+        } else if now < expires_at - refresh_margin {
+            Freshness::Fresh
+        } else {
+            Freshness::Valid
+        }
+    }
+
+    pub(super) fn is_valid(&self, now: SystemTime) -> bool {
+        self.freshness(Duration::ZERO, now) != Freshness::Expired
+    }
+
+    /// Whether the cache keeps this token and drops a new one, which expires at `expires_at` and is signed with the
+    /// credentials of `fetch`.
+    pub(super) fn is_kept(&self, fetch: u64, expires_at: SystemTime, now: SystemTime) -> bool {
+        // Another call may have been faster, with newer credentials.
+        let is_newer = self.fetch > fetch;
+        // Rule 4
+        is_newer || (self.is_valid(now) && self.token.expires_at() >= expires_at)
+    }
+}
+
+/// Tokens by login, at most `capacity` of them (rule 7).
+pub(super) fn bounded(capacity: usize) -> Cache<Login, CachedToken> {
+    let expected = capacity.min(DEFAULT_CAPACITY);
+    let cache = Cache::with(
+        expected,
+        capacity as u64,
+        UnitWeighter,
+        DefaultHashBuilder::default(),
+        DefaultLifecycle::default(),
+    );
+    // The cache's shards have equal parts of the capacity, rounded up.
+    let shards = cache.num_shards() as u64;
+    cache.set_capacity(capacity as u64 / shards * shards);
+    cache
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(10_000 + seconds)
+    }
+
+    /// Signed at 100 s with the credentials of the fetch, valid until 500 s.
+    fn cached(fetch: u64) -> CachedToken {
+        CachedToken {
+            token: Token::new("token".into(), at(500)),
+            signed_at: at(100),
+            fetch,
+        }
+    }
+
+    #[test]
+    fn a_token_is_fresh_then_valid_then_expired_and_expired_if_it_was_signed_in_the_future() {
+        use Freshness::{Expired, Fresh, Valid};
+
+        for (now, freshness) in [
+            (0, Expired),
+            (39, Expired),
+            (40, Fresh),
+            (439, Fresh),
+            (440, Valid),
+            (499, Valid),
+            (500, Expired),
+        ] {
+            let margin = Duration::from_secs(60);
+            assert_eq!(cached(1).freshness(margin, at(now)), freshness, "{now}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_kept_if_its_credentials_are_newer_or_the_new_one_does_not_expire_later() {
+        for (fetch, expires_at, now, is_kept) in [
+            // By an equal fetch or a later one, only a later expiry counts.
+            (2, 500, 100, true),
+            (2, 501, 100, false),
+            (3, 500, 100, true),
+            (3, 501, 100, false),
+            // An older fetch never counts, also if the caller's clock is behind.
+            (1, 501, 100, true),
+            (1, 900, 39, true),
+            (1, 900, 500, true),
+            // A token that has expired, or was signed in the future, is not kept.
+            (2, 400, 500, false),
+            (2, 400, 39, false),
+        ] {
+            let outcome = cached(2).is_kept(fetch, at(expires_at), at(now));
+            assert_eq!(outcome, is_kept, "{fetch} {expires_at} {now}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A token for a pool that holds a fixed password (rule 9).
+
+use std::convert::Infallible;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+
+use super::TokenCache;
+use crate::error::ErrorChain;
+use crate::{Login, Token};
+
+/// Between two reads of the wall clock: timers may stop while the machine is suspended.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+const MIN_RETRY_DELAY: Duration = Duration::from_secs(1);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
+
+impl TokenCache {
+    /// Calls `apply` with a valid token now, and with each new token before the last one expires. Never returns.
+    ///
+    /// For a pool that holds a fixed password:
+    ///
+    /// ```no_run
+    /// # use rds_iam::{Login, TokenCache};
+    /// # fn set_password_of_the_pool(password: &str) {}
+    /// # fn example(cache: TokenCache, login: Login) {
+    /// tokio::spawn(async move {
+    ///     cache.keep_fresh(&login, |token| set_password_of_the_pool(token.as_str())).await
+    /// });
+    /// # }
+    /// ```
+    ///
+    /// - A token is refreshed as soon as it is no longer fresh, so the refresh margin has to be long enough for a login.
+    /// - If a refresh fails, the next try is after 1 s, then after twice as long each time, up to 30 s. The next try also
+    ///   comes when half of the token's remaining time has passed, if that is more than 1 s.
+    /// - After [`invalidate`](TokenCache::invalidate) a rejected token is replaced immediately, if a valid token can be
+    ///   had. If not, the next try is not earlier.
+    /// - The wall clock is read once a minute at least, so that a suspend is noticed.
+    ///
+    /// Drop the future to end it. The future needs no runtime: it pauses with the timer of the crate's runtime, or with
+    /// the cache's [`sleep_impl`](crate::TokenCacheBuilder::sleep_impl).
+    pub async fn keep_fresh(&self, login: &Login, mut apply: impl FnMut(&Token)) -> Infallible {
+        // Before the first token, so that no rejection of that token is missed.
+        let mut rejected = self.0.rejected.subscribe();
+        let mut applied: Option<Token> = None;
+        let mut backoff = Backoff::default();
+        loop {
+            let refreshed = self.token(login).await;
+            if let Ok(token) = &refreshed
+                && is_other(token, applied.as_ref())
+            {
+                apply(token);
+                applied = Some(token.clone());
+                backoff = Backoff::default();
+            }
+            let duration = match &refreshed {
+                Ok(token) => self.pause_for(token, &mut backoff),
+                Err(error) => {
+                    tracing::warn!(%login, error = %ErrorChain(error), "no token to keep fresh");
+                    backoff.next()
+                }
+            };
+            let mut pause = self.0.executor.sleep(duration.min(MAX_PAUSE));
+            // A rejection of another login's token does not end the pause.
+            while let Either::Left(_) = select(pin!(rejected.changed()), &mut pause).await
+                && !self.is_replaced(login, applied.as_ref(), refreshed.is_ok())
+            {}
+        }
+    }
+
+    /// How long `token` is fresh. If a refresh could not give a fresh token, how long to wait for the next try.
+    fn pause_for(&self, token: &Token, backoff: &mut Backoff) -> Duration {
+        let now = self.0.clock.now();
+        let left = token.expires_at().duration_since(now).unwrap_or_default();
+        match left.saturating_sub(self.0.refresh_margin) {
+            Duration::ZERO => backoff.next_before_expiry(left),
+            fresh_for => fresh_for,
+        }
+    }
+
+    /// Whether the cache has another valid token, or has dropped the applied one because the database rejected it. If no
+    /// token could be had, a dropped token is no news.
+    fn is_replaced(&self, login: &Login, applied: Option<&Token>, was_valid: bool) -> bool {
+        match self.valid(login, self.0.clock.now()) {
+            Some(cached) => is_other(&cached.token, applied),
+            None => was_valid,
+        }
+    }
+}
+
+fn is_other(token: &Token, applied: Option<&Token>) -> bool {
+    applied.is_none_or(|applied| applied.as_str() != token.as_str())
+}
+
+/// How long to wait before each try after a failed one.
+struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Backoff {
+        Backoff(MIN_RETRY_DELAY)
+    }
+}
+
+impl Backoff {
+    fn next(&mut self) -> Duration {
+        let delay = self.0;
+        self.0 = MAX_RETRY_DELAY.min(2 * delay);
+        // Up to a quarter less, by chance, so that many programs do not all try in the same moment.
+        let chance = RandomState::new().hash_one(()) as u8;
+        delay - delay / 4 * u32::from(chance) / 255
+    }
+
+    /// Leaves time for more tries before a token expires that is valid for `left`.
+    fn next_before_expiry(&mut self, left: Duration) -> Duration {
+        let half = MIN_RETRY_DELAY.max(left / 2);
+        self.next().min(half).min(left)
+    }
+}
