@@ -21,8 +21,8 @@ impl TokenCache {
     /// [`token`](TokenCache::token) for code without async.
     ///
     /// A fresh token is returned immediately. Otherwise the calling thread is blocked while the token is refreshed. You
-    /// may call it inside a runtime, because a fetch runs on threads of this crate, but it blocks a thread of yours. (With
-    /// [`spawn_with`](crate::TokenCacheBuilder::spawn_with) a fetch runs where you say. Do not block that thread.)
+    /// may call this method inside a runtime: you block a thread of yours, and a fetch runs on threads of this crate. With
+    /// [`spawn_with`](crate::TokenCacheBuilder::spawn_with) a fetch runs on your threads. Do not block all of them.
     ///
     /// # Errors
     ///
@@ -30,7 +30,7 @@ impl TokenCache {
     pub fn blocking_token(&self, login: &Login) -> Result<Token, Error> {
         match self.fresh(login) {
             Some(token) => Ok(token),
-            // A task of tokio without budget would wait for its turn, which does not come while the thread is blocked.
+            // A task of tokio without budget would wait for a turn, and gets none while the thread is blocked.
             None => pollster::block_on(unconstrained(self.refresh(login))),
         }
     }

@@ -22,7 +22,7 @@ use crate::{Error, Login, Token, TokenCache, TokenCacheBuilder, imds, login};
 ///
 /// # Errors
 ///
-/// Those of [`Login::new`] and of [`TokenCache::token`].
+/// The errors of [`Login::new`] and of [`TokenCache::token`].
 pub async fn token(host: &str, port: u16, user: &str) -> Result<Token, Error> {
     match fresh(host, port, user) {
         Some(token) => Ok(token),
@@ -30,7 +30,7 @@ pub async fn token(host: &str, port: u16, user: &str) -> Result<Token, Error> {
     }
 }
 
-/// Returns the cached token if it is fresh, without the cost of a `Login`.
+/// Returns the cached token, if fresh, without the cost of a `Login`.
 pub(crate) fn fresh(host: &str, port: u16, user: &str) -> Option<Token> {
     let fresh = |host: &str| shared_cache().fresh(&LoginParts { host, port, user });
     fresh(host).or_else(|| fresh(&login::normalized_name(host)?))
@@ -38,7 +38,7 @@ pub(crate) fn fresh(host: &str, port: u16, user: &str) -> Option<Token> {
 
 /// The process-wide cache behind [`token`], over the AWS SDK's default credential chain.
 ///
-/// Use it for logins with a region of their own, for [`invalidate`](TokenCache::invalidate), and for pools.
+/// Use this cache for logins with a region of their own, for [`invalidate`](TokenCache::invalidate), and for pools.
 ///
 /// The chain is built again for each fetch, so a rewritten file is read again.
 pub fn shared_cache() -> &'static TokenCache {
@@ -64,8 +64,8 @@ impl ProvideCredentials for DefaultChain {
 }
 
 impl DefaultChain {
-    /// Builds the chain for this fetch alone. The SDK's profile provider never reads its file again, and its IMDS provider
-    /// answers a failure with the credentials that it returned last.
+    /// Builds the chain for this fetch alone. The SDK's profile provider never reads the file again, and the SDK's IMDS
+    /// provider answers a failure with the last credentials.
     async fn load(&self) -> provider::Result {
         let region = configured_region().await.or(self.0.for_sts());
         let config = aws_config::defaults(BehaviorVersion::latest())

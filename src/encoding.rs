@@ -1,4 +1,4 @@
-//! Percent-encoding as SigV4 demands it.
+//! The percent-encoding of SigV4.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use zeroize::Zeroizing;

@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_credential_types::provider::error::CredentialsError;
 use time::OffsetDateTime;
 
-/// What went wrong. Each variant is a failure that a caller can act on.
+/// What went wrong. A caller can act on each variant.
 ///
 /// `Display` says in one line what is wrong and what to do, and shows no secret. The cause is in
 /// [`source()`](std::error::Error::source), so print the whole chain when you report an error to a person. Cloning is cheap,
-/// because one failure may be reported to several callers.
+/// because several callers may get the same failure.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -52,7 +52,7 @@ pub enum Error {
         "invalid URL: {reason}. Give a URL such as postgres://USER@HOST:PORT/DATABASE or mysql://USER@HOST:PORT/DATABASE"
     )]
     InvalidUrl {
-        /// What is wrong with the URL. The URL may hold a password, so it is not shown.
+        /// What is wrong with the URL. The URL may hold a password and is not shown.
         reason: &'static str,
     },
 
@@ -106,7 +106,7 @@ pub enum Error {
         fetches: usize,
     },
 
-    /// The credentials provider needs a tokio runtime, and runs without one.
+    /// The credentials provider needs a tokio runtime, and runs without tokio.
     #[error(
         "the credentials provider needs a tokio runtime with I/O and timers. Enable the feature `rt-tokio` of rds-iam, or give `TokenCacheBuilder::spawn_with` such a runtime"
     )]
@@ -131,9 +131,9 @@ pub enum Error {
     },
 }
 
-/// A [`CredentialsError`] that is shared by the callers who waited for one fetch.
+/// A [`CredentialsError`], shared by all callers who waited for the fetch.
 ///
-/// It dereferences to the SDK's error and is not an error itself. So [`source()`](std::error::Error::source) returns the
+/// This type dereferences to the SDK's error and is not an error itself. So [`source()`](std::error::Error::source) returns the
 /// SDK's own type, and a downcast succeeds.
 #[derive(Clone, Debug)]
 pub struct SharedCredentialsError(Arc<CredentialsError>);
@@ -154,7 +154,7 @@ impl From<CredentialsError> for Error {
     }
 }
 
-/// An error and its causes in one line, for a log.
+/// An error and all causes in a single line, for a log.
 pub(crate) struct ErrorChain<'a>(pub(crate) &'a dyn std::error::Error);
 
 impl fmt::Display for ErrorChain<'_> {

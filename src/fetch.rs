@@ -1,4 +1,4 @@
-//! Fetches that run on their own (rule 1). Each ends within 30 s, whatever happens to its callers and their runtimes.
+//! Fetches that run on their own (rule 1). Each fetch ends within 30 s, whatever happens to the callers and their runtimes.
 
 use std::any::Any;
 use std::future::Future;
@@ -21,12 +21,12 @@ use crate::{Error, runtime};
 /// Longer than a healthy source needs with the SDK's retries, and as long as a caller can be asked to wait.
 pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A provider that blocks its thread for ever must not use up the threads of the process.
+/// A provider that blocks threads for ever must not use up the threads of the process.
 const MAX_HUNG_FETCHES: usize = 4;
 
 type SpawnWith = dyn Fn(Pin<Box<dyn Future<Output = ()> + Send>>) + Send + Sync;
 
-/// Runs the fetches of one cache: on threads of the crate, or with the closure of an embedder.
+/// Runs the fetches of a cache: on threads of the crate, or with the closure of an embedder.
 #[derive(Clone, Default)]
 pub(crate) struct FetchExecutor {
     pub(crate) spawn_with: Option<Arc<SpawnWith>>,
@@ -47,7 +47,7 @@ impl FetchExecutor {
         }
     }
 
-    /// The time limit is a thread or task of its own, because a provider may block the thread that runs it.
+    /// The time limit is a second thread or task, because a provider may block the first.
     fn start<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
@@ -60,7 +60,7 @@ impl FetchExecutor {
         let provider = async move {
             if let Ok(answer) = work.await {
                 drop(alive);
-                // Nobody waits for an answer that comes too late.
+                // Nobody waits for a late answer.
                 let _ = sender.send(answer.unwrap_or_else(|panic| Err(error_of(&*panic))));
             }
         };
@@ -233,7 +233,7 @@ impl<T> Drop for Completion<T> {
     }
 }
 
-/// A fetch in flight, for each of its waiters.
+/// A fetch in flight, for each waiter.
 #[derive(Clone, Debug)]
 pub(crate) struct InFlight<T> {
     outcome: watch::Receiver<Option<Result<T, Error>>>,
@@ -244,7 +244,7 @@ pub(crate) struct InFlight<T> {
 pub(crate) type OutcomeSender<T> = watch::Sender<Option<Result<T, Error>>>;
 
 impl<T: Clone> InFlight<T> {
-    /// A fetch that is in flight until its outcome is sent, or its sender is dropped.
+    /// A fetch that is in flight until the outcome is sent, or the sender is dropped.
     pub(crate) fn new() -> (OutcomeSender<T>, InFlight<T>) {
         let (sender, outcome) = watch::channel(None);
         let process = process::id();
@@ -252,7 +252,7 @@ impl<T: Clone> InFlight<T> {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        // The process first: the parent may have held the lock of the outcome when it forked.
+        // The process first: the parent may have forked while the outcome was locked.
         self.process != process::id() || self.outcome.is_closed() || self.outcome.borrow().is_some()
     }
 

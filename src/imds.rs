@@ -1,6 +1,6 @@
 //! A workaround for the SDK's IMDS provider, which extends the expiry of expired credentials.
 //!
-//! IMDS returns expired credentials when it cannot refresh them. The SDK then reports an expiry of up to 15 minutes from
+//! IMDS returns expired credentials when a refresh fails there. The SDK then reports an expiry of up to 15 minutes from
 //! now. Databases reject such credentials.
 
 use std::time::{Duration, SystemTime};
@@ -22,7 +22,7 @@ pub(crate) async fn with_true_expiry(
     if !may_be_extended(&credentials, now) {
         return Ok(credentials);
     }
-    // By a clock that stands at 1970 no credentials have expired, so the SDK extends nothing.
+    // With a clock at 1970 no credentials have expired, so the SDK extends nothing.
     let config = ProviderConfig::without_region().with_time_source(StaticTimeSource::from_secs(0));
     let provider = ImdsCredentialsProvider::builder()
         .configure(&config)
@@ -35,6 +35,6 @@ fn may_be_extended(credentials: &Credentials, now: SystemTime) -> bool {
         .expiry()
         .and_then(|expiry| expiry.duration_since(now).ok())
         .is_some_and(|left| left <= MAX_EXTENSION);
-    // Nothing public but `Debug` tells which provider the credentials come from.
+    // Only `Debug` shows the provider's name.
     expires_soon && format!("{credentials:?}").contains("IMDSv2")
 }

@@ -14,12 +14,12 @@
 //! ```
 //!
 //! [`token`](fn@token) signs with the AWS SDK's default credentials, for the region in the host's name, on any async
-//! runtime. Call it for each new connection. `blocking::token` is the same for code without async (feature `blocking`).
+//! runtime. Ask for a token for each new connection. `blocking::token` is the same for code without async (feature `blocking`).
 //! [The guide](guide::setup) says what to set up in AWS and in the database.
 //!
 //! # Connect
 //!
-//! Whoever reads a token can log in with it. So send a token over TLS only, and verify the server's certificate and name.
+//! Whoever reads a token can log in. So send a token over TLS only, and verify the server's certificate and name.
 //! With tokio-postgres:
 //!
 //! ```no_run
@@ -54,55 +54,55 @@
 //! holds a fixed password gets each new token from [`TokenCache::keep_fresh`]. [The guide to pools](guide::pools) has one
 //! example per pool, and each driver's way to insist on TLS.
 //!
-//! Sign for the database's own endpoint. How you reach it (a tunnel, an IP address) does not matter.
+//! Sign for the database's own endpoint. How you reach the database (a tunnel, an IP address) does not matter.
 //!
 //! # The rules of the cache
 //!
-//! [`token`](fn@token) asks one [`TokenCache`] that the whole process shares, [`shared_cache`]. A token is **fresh** until
-//! [`refresh_margin`](TokenCacheBuilder::refresh_margin) (60 s by default) before it expires, then **valid** until it
-//! expires, then **expired**. Credentials are **valid** until they expire.
+//! [`token`](fn@token) asks the [`TokenCache`] of the whole process, [`shared_cache`]. A token is **fresh** until
+//! [`refresh_margin`](TokenCacheBuilder::refresh_margin) (60 s by default) before the expiry, then **valid** until the
+//! expiry, then **expired**. Credentials are **valid** until they expire.
 //!
 //! | the cached token is | valid credentials are cached | what `token` does |
 //! | --- | --- | --- |
 //! | fresh | – | returns the token immediately; holds no lock across an await and does not call the provider |
 //! | valid or expired, or there is none | yes, and no fetch is due | signs a new token immediately |
-//! | valid | a fetch is due | the first caller starts the fetch and waits for it; all others get the valid token immediately |
-//! | expired, or there is none | yes, and a fetch is due | the first caller starts the fetch and waits for it; all others get a token signed with the cached credentials |
-//! | expired, or there is none | no | all callers wait for one fetch; if it fails, each of them gets its error |
+//! | valid | a fetch is due | the first caller starts a fetch and waits; all other callers get the valid token immediately |
+//! | expired, or there is none | yes, and a fetch is due | the first caller starts a fetch and waits; all other callers get a token signed with the cached credentials |
+//! | expired, or there is none | no | all callers wait for the same fetch; if the fetch fails, each caller gets the error |
 //!
-//! 1. **One fetch at a time** serves all logins. It runs on a thread of this crate, so it makes progress whatever happens
-//!    to its callers and their runtimes. Callers only wait for its outcome. A panic of the provider is a failed fetch. A
-//!    fetch times out after 30 s, even if its thread hangs, and no step of the clock ends it. While 4 fetches of a cache
-//!    have timed out and still hang, no new one starts.
-//! 2. **If a fetch fails**, the cached token is returned while it is valid, by the clock after the wait, and the cached
+//! 1. **One fetch at a time** serves all logins. A fetch runs on a thread of this crate, so a fetch makes progress whatever
+//!    happens to the callers and their runtimes. Callers only wait for the outcome. A panic of the provider is a failed
+//!    fetch. A fetch times out after 30 s, even if the thread hangs. No step of the clock ends a fetch. While 4 fetches of a
+//!    cache have timed out and still hang, no new fetch starts.
+//! 2. **If a fetch fails**, the cached token is returned while valid, by the clock after the wait, and the cached
 //!    credentials sign while they are valid. The next fetch starts 5 s later at the earliest. If there is neither, the
 //!    next call starts a new fetch.
 //! 3. **A fetch is due** if the cached credentials expire within 900 s plus the margin, so that tokens get their full
-//!    lifetime. If the provider only has short-lived credentials, it is called every 30 s at most, or sooner when they
-//!    are about to expire: when a third of the time that they had left at the last fetch remains. Credentials without an
+//!    lifetime. If the provider only has short-lived credentials, a fetch starts every 30 s at most, or sooner if the
+//!    credentials are about to expire: when the time left is half of the time since the last fetch. Credentials without an
 //!    expiry are fetched again after 900 s, when a token is refreshed, so that rotated keys are noticed. A provider that
 //!    returns expired credentials has failed.
 //! 4. **If a refresh would not give a later expiry**, the cached token is kept.
-//! 5. **The wall clock decides**, because the database judges by it. After a suspend, the token is refreshed. If the
+//! 5. **The wall clock decides**, because the database judges by the wall clock. After a suspend, the token is refreshed. If the
 //!    clock was set back to more than 60 s before a token was signed, the token is signed again.
 //! 6. **[`invalidate`](TokenCache::invalidate)** reports that the database rejected a token. The token is dropped, unless
-//!    the cache already has another. If the cached credentials signed it, they are fetched again, every 30 s at most.
-//!    Callers without a valid token wait for this fetch. If it fails, the cached credentials sign. A fetch that was in
+//!    the cache already has a newer token. If the cached credentials signed the token, they are fetched again, every 30 s at
+//!    most. Callers without a valid token wait for this fetch. If the fetch fails, the cached credentials sign. A fetch that was in
 //!    flight before the rejection does not count.
 //! 7. **Memory is bounded** by [`capacity`](TokenCacheBuilder::capacity) (1024 logins). The least useful tokens are
 //!    evicted first. Secrets are wiped from memory when they are dropped.
-//! 8. **No runtime is needed**: callers may use any async runtime or none. A fetch uses two threads while it lasts, one
-//!    for the provider and one for the time limit. With the feature `rt-tokio` all providers run inside one tokio runtime
-//!    with two threads, which this crate keeps for the process. Without it they run without a runtime.
+//! 8. **No runtime is needed**: callers may use any async runtime or none. A fetch uses two threads, the first for the
+//!    provider and the second for the time limit. With the feature `rt-tokio` all providers run inside a tokio runtime of
+//!    two threads. This crate keeps the runtime for the process. Without the feature, providers run without a runtime.
 //!    [`spawn_with`](TokenCacheBuilder::spawn_with) moves fetches to a runtime of yours. A forked child starts threads
 //!    and a runtime of its own.
-//! 9. **`keep_fresh`** (feature `rt-tokio`) passes a valid token to a pool now, and each new token before the last one
-//!    expires, through failures, suspends and rejections. It tries again after 1 s, doubling up to 30 s, and checks the
-//!    wall clock at least once a minute.
+//! 9. **`keep_fresh`** (feature `rt-tokio`) passes a valid token to a pool now, and each new token before the last token
+//!    expires, through failures, suspends and rejections. A failed try is repeated after 1 s, doubling up to 30 s. The
+//!    wall clock is checked at least once a minute.
 //!
 //! # A cache of your own
 //!
-//! Build a cache over the credentials of an [`SdkConfig`], such as the credentials of another role, with
+//! Build a cache over the credentials of an [`SdkConfig`], such as the credentials of a role, with
 //! `TokenCacheBuilder::from(&config).build()`. Or build a cache over any provider, with any clock:
 //!
 //! ```
@@ -157,24 +157,24 @@
 //!
 //! # Errors
 //!
-//! Each error says in one line what is wrong and what to do. The cause is in [`source()`](std::error::Error::source).
+//! Each error says in a single line what is wrong and what to do. The cause is in [`source()`](std::error::Error::source).
 //!
 //! | [`Error`] | when | what to do |
 //! | --- | --- | --- |
 //! | [`InvalidHost`](Error::InvalidHost), [`InvalidPort`](Error::InvalidPort), [`InvalidUser`](Error::InvalidUser), [`InvalidUrl`](Error::InvalidUrl) | you make a `Login`, or write a token into a URL | give the database's endpoint, port and user; the error names the wrong value |
 //! | [`InvalidRegion`](Error::InvalidRegion) | you give a region, or the process-wide cache finds a region | give the region's name, not a zone's |
 //! | [`NoRegion`](Error::NoRegion) | neither the host's name nor the configuration names a region | [`Login::with_region`], [`TokenCacheBuilder::region`], `AWS_REGION`, or the profile's `region` |
-//! | [`NoCredentialsProvider`](Error::NoCredentialsProvider) | an `SdkConfig` has no provider | load it with credentials, or use [`TokenCache::builder`] |
+//! | [`NoCredentialsProvider`](Error::NoCredentialsProvider) | an `SdkConfig` has no provider | load the configuration with credentials, or use [`TokenCache::builder`] |
 //! | [`CredentialsFailed`](Error::CredentialsFailed) | the provider failed, and no token is valid | read the cause; the next call tries again |
-//! | [`CredentialsExpired`](Error::CredentialsExpired) | the provider only has expired credentials | log in again, or fix the source that refreshes them |
-//! | [`FetchTimedOut`](Error::FetchTimedOut) | the provider has not answered for 30 s | check its source; the next call tries again |
+//! | [`CredentialsExpired`](Error::CredentialsExpired) | the provider only has expired credentials | log in again, or fix the source of the credentials |
+//! | [`FetchTimedOut`](Error::FetchTimedOut) | the provider has not answered for 30 s | check the provider's source; the next call tries again |
 //! | [`ProviderHangs`](Error::ProviderHangs) | 4 fetches have timed out and still block their threads | find out why the provider does not return |
 //! | [`TokioRequired`](Error::TokioRequired) | the provider needs tokio, and runs without tokio | enable the feature `rt-tokio`, or give [`spawn_with`](TokenCacheBuilder::spawn_with) a tokio runtime |
 //! | [`ClockOutOfRange`](Error::ClockOutOfRange) | the clock is before 1970 or after 9999 | set the clock |
 //! | [`InvalidSetting`](Error::InvalidSetting) | you build a cache | the error names the setting |
 //!
-//! If the database rejects a token, that is no error of this crate. Report it with [`TokenCache::invalidate`] and try once
-//! more. If the second try is rejected too, [the guide](guide::rejected) lists the causes.
+//! The crate has no error for a token that the database rejects. Report the token with [`TokenCache::invalidate`] and try
+//! once more. If the second try is rejected too, [the guide](guide::rejected) lists the causes.
 //!
 //! # Features
 //!
@@ -185,7 +185,7 @@
 //! | `rt-tokio` | with `aws-config` | providers run inside a tokio runtime of this crate; [`TokenCache::keep_fresh`] |
 //! | `blocking` | no | `TokenCache::blocking_token`, with `aws-config` also `blocking::token`; pulls in `rt-tokio` |
 //!
-//! The minimum Rust version is 1.94.1, because the AWS SDK's crates require it.
+//! The minimum Rust version is 1.94.1, because the AWS SDK's crates require this version.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // For the library alone: a test or an example may panic.

@@ -16,7 +16,7 @@ use crate::{Error, region};
 /// [mariadb]: https://mariadb.com/docs/server/reference/sql-structure/sql-language-structure/identifier-names
 const MAX_USER_LEN: usize = 512;
 
-/// The end of every canonical request: the one signed header, and SHA-256 of the empty payload.
+/// The end of every canonical request: the signed header, and SHA-256 of the empty payload.
 const SIGNED_HEADERS_AND_PAYLOAD: &str =
     "\n\nhost\ne3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -39,13 +39,13 @@ pub struct Login {
     port: u16,
     user: String,
     host_region: Option<String>,
-    /// The region that was given, if it differs from the host's.
+    /// The given region, if different from the host's.
     other_region: Option<String>,
-    /// The token before its query: `host:port/?`
+    /// The token before the query: `host:port/?`
     token_start: String,
     /// The query's beginning: `Action=connect&DBUser=USER`
     query_start: String,
-    /// The canonical request after its query.
+    /// The canonical request after the query.
     canonical_request_end: String,
 }
 
@@ -53,8 +53,8 @@ impl Login {
     /// Makes a login of `user` at the database `host`:`port`.
     ///
     /// - The host is a DNS name or an IP address, IPv6 with or without brackets. A DNS name has at most 253 bytes, in labels
-    ///   of 1 to 63 letters, digits, `-` and `_`. It is put into lower case and loses one trailing dot.
-    /// - The user is case-sensitive and is signed byte for byte. Do not URL-encode it.
+    ///   of 1 to 63 letters, digits, `-` and `_`. The name is put into lower case and loses a trailing dot.
+    /// - The user is case-sensitive and is signed byte for byte. Do not URL-encode the user.
     ///
     /// # Errors
     ///
@@ -87,9 +87,9 @@ impl Login {
     ///
     /// # Errors
     ///
-    /// - [`Error::InvalidUrl`] if the scheme is another, if the host or the user is missing, or if the user is not UTF-8.
-    /// - [`Error::InvalidUrl`] if the URL's query names a `host`, `port` or `user` too, because drivers differ in which
-    ///   value they use.
+    /// - [`Error::InvalidUrl`] if the scheme is none of these, if the host or the user is missing, or if the user is not UTF-8.
+    /// - [`Error::InvalidUrl`] if the URL's query names a `host`, `port` or `user` too, because drivers do not agree on
+    ///   the value to use.
     /// - Otherwise as [`Login::new`].
     #[cfg(feature = "url")]
     pub fn from_url(url: &url::Url) -> Result<Login, Error> {
@@ -123,7 +123,7 @@ impl Login {
 
     /// Returns the same login, signed for `region` instead of the region in the host's name.
     ///
-    /// Use it for hosts whose name holds no region, such as Aurora's global endpoint. Any name with a region's shape is
+    /// For hosts without a region in the name, such as Aurora's global endpoint. Any name with a region's shape is
     /// accepted, because there is no list of regions.
     ///
     /// # Errors
@@ -138,7 +138,7 @@ impl Login {
         })
     }
 
-    /// The database's host as it is signed: in lower case, without a trailing dot, IPv6 in brackets.
+    /// The database's host in the signature: in lower case, without a trailing dot, IPv6 in brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -153,7 +153,7 @@ impl Login {
         &self.user
     }
 
-    /// The region that was given with [`with_region`](Login::with_region), or the region in the host's name.
+    /// The region given with [`with_region`](Login::with_region), or the region in the host's name.
     pub fn region(&self) -> Option<&str> {
         self.other_region.as_deref().or(self.host_region.as_deref())
     }
@@ -191,7 +191,7 @@ impl Hash for Login {
     }
 }
 
-/// The values that a login is made from. They have the hash of the login, so they find it in the cache.
+/// The values that a login is made from. They have the same hash as the login, so a look-up needs no login.
 #[derive(Hash)]
 pub(crate) struct LoginParts<'a> {
     pub(crate) host: &'a str,
@@ -262,7 +262,7 @@ fn normalize_host(given: &str) -> Result<String, Error> {
     Ok(name.to_ascii_lowercase())
 }
 
-/// Returns `host` as a [`Login`] normalizes it, if that differs.
+/// Returns the normalized form of `host`, if different.
 #[cfg(feature = "aws-config")]
 pub(crate) fn normalized_name(host: &str) -> Option<String> {
     let is_normalized = !host.ends_with('.') && !host.bytes().any(|b| b.is_ascii_uppercase());
@@ -270,7 +270,7 @@ pub(crate) fn normalized_name(host: &str) -> Option<String> {
     (!is_normalized).then(normalize)
 }
 
-/// Strips possible secrets from a URL or `USER:PASSWORD` that was given as a host. Returns `…` for a DSN.
+/// Strips possible secrets from a URL or `USER:PASSWORD` in place of a host. Returns `…` for a DSN.
 fn without_secrets(host: &str) -> String {
     let (scheme, rest) = match host.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),

@@ -80,7 +80,7 @@ fn is_dns_label(label: &str) -> bool {
         && !label.ends_with('-')
 }
 
-/// A region is a label of its endpoints' names ([RFC 1035, section
+/// A region is a label of the endpoints' names ([RFC 1035, section
 /// 2.3.4](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4)).
 const MAX_LEN: usize = 63;
 

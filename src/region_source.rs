@@ -11,11 +11,11 @@ use crate::{Error, Login};
 
 /// Knows the region of each login.
 pub(crate) trait RegionSource: fmt::Debug + Send + Sync {
-    /// Returns the login's own region, or the region for logins that name none.
+    /// Returns the login's own region, or the region for logins without a region.
     fn region_of<'a>(&'a self, login: &'a Login) -> BoxFuture<'a, Result<Option<String>, Error>>;
 }
 
-/// The region that was given to the builder.
+/// The builder's region.
 #[derive(Debug)]
 pub(crate) struct GivenRegion(pub(crate) Option<String>);
 

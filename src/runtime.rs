@@ -20,7 +20,7 @@ pub(crate) fn inside<T>(f: impl FnOnce() -> T) -> io::Result<T> {
         Some((of_process, runtime)) if *of_process == process => runtime.handle().clone(),
         _ => {
             let new = Builder::new_multi_thread()
-                // If a provider's task blocks one thread, the other one keeps I/O and timers going.
+                // If a provider's task blocks the first thread, the second thread keeps I/O and timers going.
                 .worker_threads(2)
                 .thread_name("rds-iam-tokio")
                 .enable_all()

@@ -13,13 +13,13 @@ use crate::{Error, Login, Token, region};
 
 const SERVICE: &str = "rds-db";
 
-/// RDS accepts a token for 15 minutes after it was signed, even if a longer time is asked for ([Amazon RDS user
+/// RDS accepts a token for 15 minutes after the signing, even if a longer time is requested ([Amazon RDS user
 /// guide, *IAM database
 /// authentication*](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html)).
 pub(crate) const LIFETIME: Duration = Duration::from_secs(900);
 
-// The query between its values. The parameters are sorted, as SigV4 demands. A `Login` has the texts before the query, its
-// beginning, and the text after it.
+// The query between the values. The parameters are sorted, as SigV4 demands. A `Login` has the beginning of the query, and
+// the texts before and after the query.
 const CREDENTIAL: &str = "&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=";
 const DATE: &str = "&X-Amz-Date=";
 const EXPIRES: &str = "&X-Amz-Expires=900";
@@ -36,8 +36,8 @@ type TimeOfDay = [u8; 7];
 
 /// Signs tokens with one set of credentials in one region. Pure computation: no clock, no environment, no I/O.
 ///
-/// Make a signer once and use it for every login. It stores the key of its day, and the texts that do not change from
-/// token to token.
+/// Make a signer once, for all logins. The signer stores the key of a day, and the texts that do not change from token to
+/// token.
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -56,7 +56,7 @@ type TimeOfDay = [u8; 7];
 pub struct Signer {
     credentials: Credentials,
     region: String,
-    /// The query between its date and its signature.
+    /// The query between the date and the signature.
     query_end: Zeroizing<Box<str>>,
     scope: Scope,
 }
@@ -89,9 +89,9 @@ impl Signer {
         })
     }
 
-    /// Signs a token for `login`, for this signer's region, even if the login names another region.
+    /// Signs a token for `login`, for this signer's region, even if the login names a different region.
     ///
-    /// A call on the signer's own UTC day is cheapest. A call on another day derives the key of that day.
+    /// A call on the signer's own UTC day is cheapest. A call on any other day derives a new key.
     ///
     /// # Errors
     ///
@@ -103,11 +103,11 @@ impl Signer {
         Ok(Token::new(text, expires_at))
     }
 
-    /// Writes the three texts of SigV4 into one buffer, one after the other: the canonical request, the string to sign,
-    /// the token.
+    /// Writes the three texts of SigV4 into the same buffer: first the canonical request, then the string to sign, then the
+    /// token.
     ///
-    /// The canonical request is exactly as long as the token. So the buffer neither grows nor shrinks, which would leave
-    /// secret bytes in freed memory, and the token overwrites the other texts.
+    /// The canonical request is exactly as long as the token. So the buffer neither grows nor shrinks, and no
+    /// secret bytes are left in freed memory. The token overwrites the other texts.
     fn signed_text(&self, login: &Login, signed_at: UnixTime) -> Box<str> {
         let scope = self.scope_on(signed_at);
         let time_of_day = signed_at.time_of_day();
@@ -157,18 +157,18 @@ impl fmt::Debug for Signer {
     }
 }
 
-/// The key and texts of one set of credentials in one region on one day.
+/// The key and texts for a set of credentials, a region and a day.
 #[derive(Clone)]
 struct Scope {
     /// Days since 1970.
     day: u64,
     /// The derived key, as the HMAC state at the beginning of every signature.
     key: Hmac<Sha256>,
-    /// The string to sign up to its time of day.
+    /// The string to sign up to the time of day.
     string_to_sign_start: String,
-    /// The string to sign between its time of day and its hash: the line `YYYYMMDD/REGION/rds-db/aws4_request`.
+    /// The string to sign between the time of day and the hash: the line `YYYYMMDD/REGION/rds-db/aws4_request`.
     credential_scope_line: String,
-    /// The query between its user and its time of day.
+    /// The query between the user and the time of day.
     credential: String,
 }
 
@@ -248,7 +248,7 @@ pub(crate) fn token_expiry(
     credentials: &Credentials,
     now: SystemTime,
 ) -> Result<SystemTime, Error> {
-    // The database counts from the date in the token, which is a whole second.
+    // The database counts from the date in the token: a whole second.
     let lifetime_ends = UnixTime::of(now)?.whole_second() + LIFETIME;
     match credentials.expiry() {
         Some(expired_at) if expired_at <= now => Err(Error::CredentialsExpired { expired_at }),
@@ -266,7 +266,7 @@ pub(crate) fn has_signed(credentials: &Credentials, token: &Token) -> bool {
     token.as_str().contains(&credential)
 }
 
-/// Derives SigV4's signing key for one day and region. Returns the HMAC state with this key.
+/// Derives SigV4's signing key for a day and a region. Returns the HMAC state with this key.
 ///
 /// The function of `aws-sigv4` leaves the secret access key in freed memory.
 fn signing_key(secret_access_key: &str, date: &str, region: &str) -> Hmac<Sha256> {

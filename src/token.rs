@@ -7,10 +7,10 @@ use zeroize::Zeroizing;
 #[cfg(feature = "url")]
 use crate::encoding::percent_encode_secret;
 
-/// A password for one login at one database, and its expiry.
+/// A password for a login, and the expiry of the password.
 ///
-/// A token is a secret: whoever has the token can log in until it expires. So a token has neither `Display` nor `Deref`,
-/// which would let it slip into a log. [`as_str`](Token::as_str) is the only access. `Debug` shows only the expiry. Clones
+/// A token is a secret: whoever has the token can log in until the expiry. So a token has neither `Display` nor `Deref`,
+/// because a token could slip into a log through both. [`as_str`](Token::as_str) is the only access. `Debug` shows only the expiry. Clones
 /// share one buffer, and the last clone wipes the buffer.
 ///
 /// ```compile_fail,E0277
@@ -32,15 +32,15 @@ impl Token {
         }
     }
 
-    /// The token itself. Send it as the password, over verified TLS only.
+    /// The token itself. Send the token as the password, over verified TLS only.
     ///
-    /// The token is ASCII. It has about 350 bytes with a long-term key, and up to several thousand with a session token.
+    /// The token is ASCII, and has about 350 bytes with a long-term key, and up to several thousand with a session token.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// When the token expires: 900 s after the second in which it was signed, or when the credentials that signed it
-    /// expire, whichever is earlier. From this instant on the database rejects it.
+    /// When the token expires: 900 s after the second of the signature, or when the signing credentials expire, whichever is
+    /// earlier. From this instant on the database rejects the token.
     ///
     /// The expiry counts when a connection is opened. Open connections stay open ([Amazon RDS user guide, *IAM database
     /// authentication*](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html)).
@@ -51,7 +51,7 @@ impl Token {
     /// Writes the token into a connection URL as its password. From then on the URL is a secret.
     ///
     /// The token is encoded so that a driver that percent-decodes the URL's password gets [`as_str`](Token::as_str) back,
-    /// byte for byte. `Url::set_password` with the bare token fails: it does not encode `%`, and the driver then decodes
+    /// byte for byte. `Url::set_password` with the bare token fails: `%` is not encoded, and the driver then decodes
     /// the token's own `%2F`.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl Token {
     #[cfg(feature = "url")]
     pub fn set_as_password(&self, url: &mut url::Url) -> Result<(), crate::Error> {
         let encoded = percent_encode_secret(self.as_str());
-        // The URL's buffer grows for the placeholder, so it does not grow while it has a part of the token.
+        // The URL's buffer grows for the placeholder. Then no part of the token is left in a smaller buffer.
         let placeholder = "-".repeat(encoded.len());
         url.set_password(Some(&placeholder))
             .and_then(|()| url.set_password(Some(&encoded)))

@@ -18,10 +18,10 @@ use crate::region_source::{GivenRegion, RegionSource};
 use crate::signer::LIFETIME;
 use crate::{Error, region};
 
-/// Long enough for a login in flight, and for clocks that differ a little.
+/// Long enough for a login in flight, and for small differences between clocks.
 const DEFAULT_REFRESH_MARGIN: Duration = Duration::from_secs(60);
 
-/// With a longer margin, a token would be refreshed for the larger part of its life.
+/// With a longer margin, a token would be fresh for less than half of the time.
 const MAX_REFRESH_MARGIN: Duration = Duration::from_secs(450);
 
 /// Settings of a [`TokenCache`].
@@ -47,13 +47,13 @@ impl TokenCacheBuilder {
         }
     }
 
-    /// Sets the region to sign for if neither the login nor its host names a region. By default such logins are an error.
+    /// Sets the region for logins without a region. By default such logins are an error.
     pub fn region(mut self, region: &str) -> Self {
         self.region = Some(region.to_owned());
         self
     }
 
-    /// Sets how long before its expiry a token is refreshed: less than 450 s, 60 s by default.
+    /// Sets how long before the expiry a token is refreshed: less than 450 s, 60 s by default.
     pub fn refresh_margin(mut self, margin: Duration) -> Self {
         self.refresh_margin = margin;
         self
@@ -67,7 +67,7 @@ impl TokenCacheBuilder {
 
     /// Sets the clock, the system's by default.
     ///
-    /// The clock must be the wall clock, because the database judges by it. The clock must not call the cache.
+    /// The clock must be the wall clock, because the database judges by the wall clock. The clock must not call the cache.
     pub fn time_source(mut self, clock: impl TimeSource + 'static) -> Self {
         self.clock = SharedTimeSource::new(clock);
         self
@@ -100,8 +100,8 @@ impl TokenCacheBuilder {
     /// [`sleep_impl`](TokenCacheBuilder::sleep_impl), which you have to set too, and ends the fetch after 30 s. So the
     /// runtime has to run both:
     ///
-    /// - If a provider may block its thread, the runtime needs another thread for the time limit.
-    /// - `blocking_token` waits for ever if its caller blocks the runtime's only thread.
+    /// - If a provider may block a thread, the runtime needs a second thread for the time limit.
+    /// - `blocking_token` waits for ever if the caller blocks the runtime's only thread.
     /// - If the runtime drops the futures, the fetch has failed.
     pub fn spawn_with(
         mut self,
@@ -179,7 +179,7 @@ impl TokenCacheBuilder {
 ///
 /// The provider runs in the crate's runtime, whichever runtime the configuration was loaded in. The configuration's sleep
 /// is not used, because the time limit of a fetch must not depend on a runtime. Set
-/// [`sleep_impl`](TokenCacheBuilder::sleep_impl) for another time limit.
+/// [`sleep_impl`](TokenCacheBuilder::sleep_impl) to change the time limit.
 #[cfg(feature = "aws-config")]
 impl From<&crate::SdkConfig> for TokenCacheBuilder {
     fn from(config: &crate::SdkConfig) -> TokenCacheBuilder {

@@ -44,10 +44,10 @@ impl CachedToken {
         self.freshness(Duration::ZERO, now) != Freshness::Expired
     }
 
-    /// Whether the cache keeps this token and drops a new one, which expires at `expires_at` and is signed with the
-    /// credentials of `fetch`.
+    /// Whether the cache keeps this token instead of a new token. The new token expires at `expires_at`, and the
+    /// credentials of `fetch` sign the new token.
     pub(super) fn is_kept(&self, fetch: u64, expires_at: SystemTime, now: SystemTime) -> bool {
-        // Another call may have been faster, with newer credentials.
+        // A faster call may have had newer credentials.
         let is_newer = self.fetch > fetch;
         // Rule 4
         is_newer || (self.is_valid(now) && self.token.expires_at() >= expires_at)
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn a_token_is_kept_if_its_credentials_are_newer_or_the_new_one_does_not_expire_later() {
         for (fetch, expires_at, now, is_kept) in [
-            // By an equal fetch or a later one, only a later expiry counts.
+            // With credentials of the same fetch or of a later fetch, only a later expiry counts.
             (2, 500, 100, true),
             (2, 501, 100, false),
             (3, 500, 100, true),

@@ -18,7 +18,7 @@ const MIN_RETRY_DELAY: Duration = Duration::from_secs(1);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 
 impl TokenCache {
-    /// Calls `apply` with a valid token now, and with each new token before the last one expires. Never returns.
+    /// Calls `apply` with a valid token now, and with each new token before the last token expires. Never returns.
     ///
     /// For a pool that holds a fixed password:
     ///
@@ -32,17 +32,17 @@ impl TokenCache {
     /// # }
     /// ```
     ///
-    /// - A token is refreshed as soon as it is no longer fresh, so the refresh margin has to be long enough for a login.
+    /// - A token is refreshed when no longer fresh, so the refresh margin has to be long enough for a login.
     /// - If a refresh fails, the next try is after 1 s, then after twice as long each time, up to 30 s. The next try also
     ///   comes when half of the token's remaining time has passed, if that is more than 1 s.
     /// - After [`invalidate`](TokenCache::invalidate) a rejected token is replaced immediately, if a valid token can be
     ///   had. If not, the next try is not earlier.
     /// - The wall clock is read once a minute at least, so that a suspend is noticed.
     ///
-    /// Drop the future to end it. The future needs no runtime: it pauses with the timer of the crate's runtime, or with
+    /// Drop the future to end the loop. The future needs no runtime of yours: the timer of the crate's runtime wakes it, or
     /// the cache's [`sleep_impl`](crate::TokenCacheBuilder::sleep_impl).
     pub async fn keep_fresh(&self, login: &Login, mut apply: impl FnMut(&Token)) -> Infallible {
-        // Before the first token, so that no rejection of that token is missed.
+        // Before the first token is requested, so that no rejection is missed.
         let mut rejected = self.0.rejected.subscribe();
         let mut applied: Option<Token> = None;
         let mut backoff = Backoff::default();
@@ -63,7 +63,7 @@ impl TokenCache {
                 }
             };
             let mut pause = self.0.executor.sleep(duration.min(MAX_PAUSE));
-            // A rejection of another login's token does not end the pause.
+            // Rejections of other logins' tokens do not end the pause.
             while let Either::Left(_) = select(pin!(rejected.changed()), &mut pause).await
                 && !self.is_replaced(login, applied.as_ref(), refreshed.is_ok())
             {}
@@ -80,8 +80,8 @@ impl TokenCache {
         }
     }
 
-    /// Whether the cache has another valid token, or has dropped the applied one because the database rejected it. If no
-    /// token could be had, a dropped token is no news.
+    /// Whether the cache has a newer valid token, or has dropped the applied token after a rejection. If no token could be
+    /// had, a dropped token is no news.
     fn is_replaced(&self, login: &Login, applied: Option<&Token>, was_valid: bool) -> bool {
         match self.valid(login, self.0.clock.now()) {
             Some(cached) => is_other(&cached.token, applied),
@@ -94,7 +94,7 @@ fn is_other(token: &Token, applied: Option<&Token>) -> bool {
     applied.is_none_or(|applied| applied.as_str() != token.as_str())
 }
 
-/// How long to wait before each try after a failed one.
+/// How long to wait before each new try.
 struct Backoff(Duration);
 
 impl Default for Backoff {

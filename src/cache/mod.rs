@@ -1,4 +1,4 @@
-//! Tokens that are cached and refreshed.
+//! Cached tokens.
 
 mod builder;
 mod entry;
@@ -24,7 +24,7 @@ use crate::credentials::CredentialsCache;
 use crate::region_source::RegionSource;
 use crate::{Error, Login, Token, signer};
 
-/// Tokens of many logins over one credentials provider, each reused until shortly before it expires.
+/// Tokens of many logins, signed with the credentials of a single provider, and reused until shortly before they expire.
 ///
 /// The [crate's documentation](crate#the-rules-of-the-cache) has the rules. Clones share one cache.
 ///
@@ -62,7 +62,7 @@ struct Shared {
 }
 
 impl TokenCache {
-    /// Returns the settings of a cache that signs with the credentials of `provider`.
+    /// Returns the settings of a cache over the credentials of `provider`.
     pub fn builder(provider: impl ProvideCredentials + 'static) -> TokenCacheBuilder {
         TokenCacheBuilder::new(Some(SharedCredentialsProvider::new(provider)))
     }
@@ -75,7 +75,7 @@ impl TokenCache {
     /// - If no token and no credentials are valid: [`Error::CredentialsFailed`], [`Error::CredentialsExpired`],
     ///   [`Error::FetchTimedOut`], [`Error::ProviderHangs`] or [`Error::TokioRequired`].
     /// - [`Error::ClockOutOfRange`] if the clock is before 1970 or after 9999.
-    /// - The process-wide cache has to find a region for some logins. If that fails: [`Error::CredentialsFailed`],
+    /// - The process-wide cache has to find a region for some logins. If the search fails: [`Error::CredentialsFailed`],
     ///   [`Error::FetchTimedOut`], [`Error::ProviderHangs`] or [`Error::InvalidRegion`].
     pub async fn token(&self, login: &Login) -> Result<Token, Error> {
         if let Some(token) = self.fresh(login) {
@@ -88,7 +88,7 @@ impl TokenCache {
     /// Reports that the database rejected a token. The next call signs a new token, with newly fetched credentials if the
     /// cached credentials signed the rejected token.
     ///
-    /// Call it when the database rejects a login. Then ask for a token and try once more. The database reports:
+    /// Call this method when the database rejects a login. Then ask for a token and try once more. The database reports:
     ///
     /// - PostgreSQL: SQLSTATE `28000` or `28P01` ([PostgreSQL, Appendix
     ///   A](https://www.postgresql.org/docs/current/errcodes-appendix.html)). RDS checks tokens through PAM, which reports
@@ -113,9 +113,9 @@ impl TokenCache {
     /// # }
     /// ```
     ///
-    /// If the cache already has another token for the login, the rejection came late and the cache keeps its token. A
-    /// `keep_fresh` that has applied the rejected token gets the other token immediately. Rejections make the cache fetch
-    /// credentials every 30 s at most, so a user without permission costs no more than that.
+    /// If the cache already has a newer token for the login, the rejection came late and the newer token is kept. A
+    /// `keep_fresh` with the rejected token then gets the newer token immediately. Rejections make the cache fetch
+    /// credentials every 30 s at most, so a user without permission costs two fetches a minute.
     pub fn invalidate(&self, login: &Login, rejected: &Token) {
         if self.drop_rejected(login, rejected) {
             tracing::info!(%login, "the database rejected the token");
@@ -128,7 +128,7 @@ impl TokenCache {
     fn drop_rejected(&self, login: &Login, rejected: &Token) -> bool {
         let mut rejections = self.lock_rejections();
         let cached = self.cached(login);
-        // The database may reject one token for many connections at once.
+        // The database may reject the same token for many connections at once.
         let already_reported = cached.is_none();
         if cached.is_some_and(|cached| cached.token.as_str() != rejected.as_str()) {
             return false;
@@ -143,7 +143,7 @@ impl TokenCache {
         true
     }
 
-    /// Returns the cached token of a login, if it is fresh.
+    /// Returns the cached token of a login, if fresh.
     pub(crate) fn fresh<Q>(&self, login: &Q) -> Option<Token>
     where
         Q: Hash + Equivalent<Login> + ?Sized,

@@ -65,8 +65,8 @@ impl TokenCache {
         }
     }
 
-    /// Returns the cached token if it is valid. A token that was evicted since `before` counts, but not if the database
-    /// rejected it since.
+    /// Returns the cached token, if valid. The token `before` counts too, because the cache may have evicted the token since,
+    /// but not after a rejection.
     fn current(
         &self,
         login: &Login,
@@ -94,7 +94,7 @@ impl TokenCache {
         credentials.map(sign).transpose()
     }
 
-    /// Signs a token and caches it, unless the cached token is to be kept.
+    /// Signs and caches a token, unless the cached token is kept.
     fn sign(
         &self,
         login: &Login,
@@ -114,7 +114,7 @@ impl TokenCache {
         }
         let token = Signer::new(&credentials.credentials, region, now)?.sign(login, now)?;
         let counted = self.lock_rejections();
-        // The database may have rejected these credentials meanwhile, or another call may have been faster.
+        // Meanwhile the database may have rejected these credentials, or a second call may have been faster.
         if *counted == rejections && kept().is_none() {
             let cached = CachedToken {
                 token: token.clone(),

@@ -19,7 +19,7 @@ pub(crate) struct CredentialsCache {
     provider: SharedCredentialsProvider,
     clock: SharedTimeSource,
     executor: FetchExecutor,
-    /// Credentials that expire sooner cannot sign a token that is fresh for its full time.
+    /// Credentials that expire sooner cannot sign a token for the full lifetime.
     min_remaining: Duration,
     state: Mutex<State>,
 }
@@ -30,7 +30,7 @@ struct State {
     in_flight: Option<InFlightFetch>,
     fetches: u64,
     last_failed_at: Option<SystemTime>,
-    /// How often the database has rejected a token of the credentials that were cached then.
+    /// How often the database has rejected a token of the cached credentials.
     rejections: u64,
     last_started_for_rejection: Option<SystemTime>,
 }
@@ -66,12 +66,12 @@ struct InFlightFetch {
 pub(crate) enum Refresh {
     /// Sign with the cached credentials.
     NotDue,
-    /// Fall back to the valid token or to the cached credentials. Another caller waits for the fetch.
+    /// Fall back to the valid token or to the cached credentials. The caller that started the fetch waits for the outcome.
     InFlight,
     /// Wait for the fetch.
     Wait {
         fetch: InFlight<CachedCredentials>,
-        /// If not, the fetch may bring the keys that were rejected.
+        /// If not, the fetch may bring the rejected keys.
         started_after_rejection: bool,
     },
 }
@@ -100,7 +100,7 @@ impl CredentialsCache {
     /// Joins the fetch in flight if the caller has nothing to fall back to. Starts a fetch if one is due.
     pub(crate) fn join_or_start(self: &Arc<Self>, has_valid_token: bool) -> Refresh {
         let mut state = self.state();
-        // Read under the lock. Otherwise a start by another thread could seem to lie in the future.
+        // Read under the lock. Otherwise a fetch of a second thread could seem to start in the future.
         let now = self.clock.now();
         let valid = state.valid(now);
         let has_valid = has_valid_token || valid.is_some();
@@ -126,7 +126,7 @@ impl CredentialsCache {
         let fetch = in_flight.clone();
         let ended = state.in_flight.replace(InFlightFetch { start, in_flight });
         drop(state);
-        // A provider's error may run code of its own when it is dropped, so not under the lock.
+        // Not under the lock, because to drop a provider's error may run the provider's code.
         drop(ended);
         self.run(start, outcome);
         Refresh::Wait {
@@ -150,7 +150,7 @@ impl CredentialsCache {
             }
             answer.map_err(map_provider_error)
         };
-        // A fetch that hangs must not keep the secrets of a cache that has been dropped.
+        // A hanging fetch must not keep the secrets of a dropped cache.
         let cache = Arc::downgrade(self);
         self.executor.run(work, move |answer| {
             if let Some(cache) = cache.upgrade() {
@@ -267,7 +267,7 @@ fn map_provider_error(error: CredentialsError) -> Error {
     }
 }
 
-/// A provider that returns expired credentials has failed (rule 3). IMDS does so when it cannot refresh them.
+/// A provider that returns expired credentials has failed (rule 3). IMDS does so when a refresh fails there.
 fn reject_expired(credentials: Credentials, now: SystemTime) -> Result<Credentials, Error> {
     match credentials.expiry().filter(|expiry| *expiry <= now) {
         Some(expired_at) => Err(Error::CredentialsExpired { expired_at }),

@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::signer::LIFETIME;
 
-/// How long after a failed fetch the next one starts, if a token or credentials are valid.
+/// How long after a failed fetch the next fetch starts, if a token or credentials are valid.
 const FAILURE_BACKOFF: Duration = Duration::from_secs(5);
 
-/// Between the starts of two fetches that bring short-lived credentials, or that rejections ask for.
+/// Between the starts of two fetches of short-lived credentials, or of two fetches after rejections.
 const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(30);
 
 /// What is known of the fetches so far.
@@ -57,7 +57,7 @@ impl History {
     }
 }
 
-/// Some sources have new credentials only seconds before the old ones expire.
+/// Some sources have new credentials only seconds before the old credentials expire.
 fn min_interval(remaining: Duration) -> Duration {
     if remaining.is_zero() {
         return MIN_FETCH_INTERVAL;
