@@ -1,66 +1,52 @@
-//! How often memory is allocated. The counter counts those of the calling thread alone, and a buffer that grows as an
-//! allocation.
+//! How often memory is allocated. The counter counts the allocations of the calling thread only. Growth of a
+//! buffer counts as an allocation.
+
+mod support;
 
 use std::env;
-use std::future::Future;
-use std::pin::pin;
 use std::process::Command;
-use std::task::{Context, Poll, Waker};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use allocation_counter::{AllocationInfo, measure};
-use rds_iam::{Credentials, Login, Signer, TokenCache};
+use futures_util::FutureExt;
+use rds_iam::{Credentials, Signer, TokenCache};
+use support::clock::at;
+use support::tokens::{HOST, jane};
 
-const HOST: &str = "mydb.abcdefghijkl.us-east-1.rds.amazonaws.com";
 const PORT: u16 = 5432;
 const USER: &str = "app";
 const KEY_ID: &str = "akid";
-
-/// 2024-08-26T22:00:00Z
-fn now() -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(1_724_709_600)
-}
-
-fn login() -> Login {
-    Login::new(HOST, PORT, USER).unwrap()
-}
 
 fn credentials(session_token: Option<String>) -> Credentials {
     Credentials::new(KEY_ID, "secret", session_token, None, "test")
 }
 
-fn poll_once<F: Future>(future: F) -> F::Output {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => output,
-        Poll::Pending => panic!("the future waits for something"),
-    }
-}
-
 #[test]
 fn signing_allocates_at_most_twice_and_the_token_at_its_full_size() {
     for session_token in [None, Some("token/".repeat(200))] {
-        let signer = Signer::new(&credentials(session_token), "us-east-1", now()).unwrap();
-        let login = login();
+        let now = at(Duration::ZERO);
+        let signer = Signer::new(&credentials(session_token), "us-east-1", now).unwrap();
+        let login = jane();
         let mut token_len = 0;
-        let made = measure(|| token_len = signer.sign(&login, now()).unwrap().as_str().len());
+        let made = measure(|| token_len = signer.sign(&login, now).unwrap().as_str().len());
         assert!(made.count_total <= 2, "{made:?}");
         assert_eq!((made.count_current, made.bytes_current), (0, 0), "{made:?}");
-        // Beside the text there is room for little more than its address, its length and a count of its clones.
+        // Besides the text: its address, its length, the count of clones, and little more.
         let beside = made.bytes_total - token_len as u64;
         assert!(beside <= 64, "{beside} of {made:?}");
     }
 }
 
 #[test]
-fn a_hit_of_a_cache_allocates_nothing() {
+fn a_cache_hit_allocates_nothing() {
     let cache = TokenCache::builder(credentials(None)).build().unwrap();
-    let login = login();
+    let login = jane();
     pollster::block_on(cache.token(&login)).unwrap();
-    let made = measure(|| drop(poll_once(cache.token(&login)).unwrap()));
+    let made = measure(|| drop(cache.token(&login).now_or_never().unwrap().unwrap()));
     assert_eq!(made, AllocationInfo::default());
 }
 
-/// In a child process, where the SDK's default chain finds keys: setting the environment of this one is unsafe.
+/// In a child process whose environment has keys, because setting the environment of this process is unsafe.
 #[test]
 fn a_hit_of_the_process_wide_cache_allocates_nothing() {
     if env::var("AWS_ACCESS_KEY_ID").as_deref() != Ok(KEY_ID) {
@@ -81,22 +67,24 @@ fn a_hit_of_the_process_wide_cache_allocates_nothing() {
     rds_iam::blocking::token(HOST, PORT, USER).unwrap();
     let made = measure(|| drop(rds_iam::blocking::token(HOST, PORT, USER).unwrap()));
     assert_eq!(made, AllocationInfo::default(), "blocking::token");
-    let made = measure(|| drop(poll_once(rds_iam::token(HOST, PORT, USER)).unwrap()));
+    let token = |host: &str| rds_iam::token(host, PORT, USER).now_or_never().unwrap();
+    let made = measure(|| drop(token(HOST).unwrap()));
     assert_eq!(made, AllocationInfo::default(), "token");
-    // The name in lower case, and no `Login`.
+    // The host in lower case is allocated, and no `Login`.
     for host in [HOST.to_uppercase(), format!("{HOST}.")] {
-        let made = measure(|| drop(poll_once(rds_iam::token(&host, PORT, USER)).unwrap()));
+        let made = measure(|| drop(token(&host).unwrap()));
         assert_eq!(made.count_total, 1, "{host}: {made:?}");
     }
 }
 
-/// A buffer that grows leaves the part of the token that it holds in freed memory.
+/// Growth would leave a part of the token in freed memory.
 #[test]
-fn a_url_s_buffer_has_grown_before_the_token_is_written() {
+fn the_buffer_of_a_url_does_not_grow_while_the_token_is_written() {
     let token = |session_token: usize| {
         let credentials = credentials(Some("token/".repeat(session_token)));
-        let signer = Signer::new(&credentials, "us-east-1", now()).unwrap();
-        signer.sign(&login(), now()).unwrap()
+        let now = at(Duration::ZERO);
+        let signer = Signer::new(&credentials, "us-east-1", now).unwrap();
+        signer.sign(&jane(), now).unwrap()
     };
     let written = |token: &rds_iam::Token| {
         let mut url = url::Url::parse("postgres://app@localhost:5432/app?a=b").unwrap();

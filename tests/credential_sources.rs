@@ -1,26 +1,27 @@
-//! The example program `token` on machines that get their credentials in each of the ways that AWS knows: it prints
-//! one token, signed with what the source handed out, and asks nobody whom it need not ask.
+//! The example program `token` with each source of AWS credentials. It prints a token, signed with the keys of the
+//! source, and sends no request without need.
 //!
-//! The program runs in a child process with an environment of its own: setting the test's own is unsafe.
+//! The program runs in a child process with its own environment, because setting the test's environment is unsafe.
 
-mod aws;
 mod programs;
 mod servers;
+mod support;
 
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
-use aws::{Behaviour, Keys, Request, StandIn, parameter};
 use hmac::{Hmac, KeyInit, Mac};
 use programs::Output;
 use servers::{ENGINES, KEYS, Servers};
 use sha2::{Digest, Sha256};
+use support::aws::{self, Behaviour, Keys, Request, StandIn, parameter};
+use support::clock::{far_future, s};
 
 const HOST: &str = "mydb.abcdefghijkl.eu-west-1.rds.amazonaws.com";
-/// A host whose name tells no region.
+/// A host whose name has no region.
 const CNAME: &str = "db.example.com";
 /// The arguments of most runs.
 const LOGIN: [&str; 3] = [HOST, "5432", "app"];
@@ -32,25 +33,25 @@ const IMDS_PLACEMENT: &str = "GET /latest/meta-data/placement/region";
 const IMDS_ROLE: &str = "GET /latest/meta-data/iam/security-credentials/";
 const IMDS_KEYS: &str = "GET /latest/meta-data/iam/security-credentials/app";
 
-/// A machine that knows nothing but what a test configures: it starts with no environment, an empty home folder, and
-/// the metadata of an EC2 instance that has no role.
+/// A machine with an empty environment, an empty home folder, and the metadata of an EC2 instance without a role,
+/// until a test configures more.
 struct Machine {
     /// For the messages of failing tests.
     name: &'static str,
     home: PathBuf,
     environment: Vec<(&'static str, String)>,
     imds: StandIn,
-    /// The service that hands out the credentials, where it is not the instance metadata.
+    /// The service with the credentials, if not the instance metadata.
     service: Option<StandIn>,
 }
 
-/// A machine that gets these keys in one of AWS's ways.
+/// Makes a machine with a source of these keys.
 type Source = fn(&Keys) -> Machine;
 
-/// Sources that keep the keys themselves.
+/// Sources with the keys themselves.
 const LOCAL_SOURCES: [Source; 2] = [environment_keys, shared_credentials];
 
-/// Sources that ask a service for the keys, which are temporary ones.
+/// Sources of temporary keys from a service.
 const SERVED_SOURCES: [Source; 4] = [assumed_role, web_identity, container, ec2_instance];
 
 fn environment_keys(keys: &Keys) -> Machine {
@@ -131,12 +132,11 @@ fn long_term_keys(whose: &str) -> Keys {
         access_key_id: format!("key-{whose}"),
         secret_access_key: format!("secret-{whose}"),
         session_token: None,
-        // In the year 2100.
-        expires_at: UNIX_EPOCH + Duration::from_secs(4_102_444_800),
+        expires_at: far_future(),
     }
 }
 
-/// With a session token that has all the characters of base64 that a token must encode.
+/// Keys with a session token. The session token has all characters of base64 that must be encoded.
 fn temporary_keys(whose: &str) -> Keys {
     Keys {
         session_token: Some(format!("session+token/{whose}==")),
@@ -150,7 +150,7 @@ impl Machine {
         let number = MACHINES.fetch_add(1, Ordering::Relaxed);
         let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("machine-{}-{number}", std::process::id()));
-        // A killed run with this process id may have left one.
+        // A killed process with the same id may have left a folder.
         let _ = fs::remove_dir_all(&home);
         fs::create_dir(&home).expect("a new home folder");
         let imds = StandIn::imds(IMDS_REGION);
@@ -174,26 +174,26 @@ impl Machine {
         self.environment.push((variable, value.to_owned()));
     }
 
-    /// Writes a file of the home folder; gives its path.
+    /// Writes a file in the home folder. Returns the file's path.
     fn write(&self, name: &str, text: &str) -> String {
         let path = self.home.join(name);
         fs::write(&path, text).expect("a file in the home folder");
         path.display().to_string()
     }
 
-    /// Who hands out the credentials.
+    /// The service with the credentials.
     fn service(&self) -> &StandIn {
         self.service.as_ref().unwrap_or(&self.imds)
     }
 
-    /// `token` prints a token of `app` at `host`:5432, signed with `keys` for `region`.
+    /// Asserts a printed token of `app` at `host`:5432, signed with `keys` for `region`.
     #[track_caller]
     fn assert_prints_token(&self, host: &str, keys: &Keys, region: &str) {
         let token = self.token(&[host, "5432", "app"]);
         assert_signed(&token, &format!("{host}:5432"), keys, region);
     }
 
-    /// What `token` prints where it succeeds.
+    /// Runs the program, and returns the printed token.
     fn token(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert_eq!(output.stderr, "", "{}", self.name);
@@ -203,7 +203,7 @@ impl Machine {
         token.to_owned()
     }
 
-    /// What `token` says where it fails.
+    /// Runs the program, and returns the printed error.
     fn failure(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert_eq!(output.stdout, "", "{}", self.name);
@@ -223,12 +223,12 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // What remains in the target folder's `tmp` harms nobody.
+        // Files left in the target folder's `tmp` do no harm.
         let _ = fs::remove_dir_all(&self.home);
     }
 }
 
-/// `token` logs `app` in at `endpoint`, and is signed with `keys` for `region`.
+/// Asserts a login of `app` at `endpoint`, signed with `keys` for `region`.
 #[track_caller]
 fn assert_signed(token: &str, endpoint: &str, keys: &Keys, region: &str) {
     let query = token
@@ -246,7 +246,7 @@ fn assert_signed(token: &str, endpoint: &str, keys: &Keys, region: &str) {
         Some(format!("{}/{scope}", keys.access_key_id))
     );
 
-    // SigV4, as its documentation spells it: only the secret that was handed out gives this signature.
+    // SigV4 as in AWS's documentation. Only the secret of `keys` gives this signature.
     let (signed, signature) = query
         .split_once("&X-Amz-Signature=")
         .expect("a token has its signature");
@@ -281,7 +281,7 @@ fn no_request() -> Vec<String> {
     Vec::new()
 }
 
-// Where the credentials come from.
+// Sources of credentials
 
 #[test]
 fn environment_keys_and_a_host_that_names_its_region_cost_no_request() {
@@ -358,7 +358,7 @@ fn an_ec2_instance_asks_its_metadata_for_a_session_the_role_and_the_keys() {
     );
 }
 
-// Where the region comes from.
+// Sources of the region
 
 #[test]
 fn the_region_that_the_host_names_wins_over_the_environment_and_the_profile() {
@@ -380,7 +380,7 @@ fn the_region_option_wins_over_the_host() {
 }
 
 #[test]
-fn the_environment_names_the_region_where_the_host_does_not_and_wins_over_the_profile() {
+fn the_environment_names_the_region_if_the_host_does_not_and_wins_over_the_profile() {
     let keys = long_term_keys("of-the-environment");
     let mut machine = environment_keys(&keys);
     machine.set("AWS_REGION", "us-east-2");
@@ -390,7 +390,7 @@ fn the_environment_names_the_region_where_the_host_does_not_and_wins_over_the_pr
 }
 
 #[test]
-fn the_profile_names_the_region_where_host_and_environment_do_not() {
+fn the_profile_names_the_region_if_host_and_environment_do_not() {
     let keys = long_term_keys("of-the-environment");
     let machine = environment_keys(&keys);
     machine.write("config", "[default]\nregion = ca-central-1\n");
@@ -399,7 +399,7 @@ fn the_profile_names_the_region_where_host_and_environment_do_not() {
 }
 
 #[test]
-fn the_instance_metadata_is_asked_for_the_region_where_nothing_else_names_one() {
+fn the_instance_metadata_is_asked_for_the_region_if_nothing_else_names_one() {
     let keys = long_term_keys("of-the-environment");
     let machine = environment_keys(&keys);
     machine.assert_prints_token(CNAME, &keys, IMDS_REGION);
@@ -407,7 +407,7 @@ fn the_instance_metadata_is_asked_for_the_region_where_nothing_else_names_one() 
 }
 
 #[test]
-fn sts_is_asked_in_the_region_of_the_environment_else_of_the_host() {
+fn sts_is_asked_in_the_region_of_the_environment_otherwise_of_the_host() {
     let mut machine = assumed_role(&temporary_keys("of-the-role"));
     machine.token(&LOGIN);
     machine.set("AWS_REGION", "us-east-2");
@@ -417,7 +417,7 @@ fn sts_is_asked_in_the_region_of_the_environment_else_of_the_host() {
     assert_eq!(regions, [Some("eu-west-1"), Some("us-east-2")]);
 }
 
-// What fails.
+// Failures
 
 #[test]
 fn no_region_anywhere_is_an_error_that_says_so() {
@@ -457,7 +457,7 @@ fn wrong_arguments_are_answered_with_the_usage() {
 }
 
 #[test]
-fn a_bad_argument_is_named() {
+fn an_invalid_argument_is_named_in_the_error() {
     let machine = environment_keys(&long_term_keys("of-the-environment"));
     for (arguments, named) in [
         (["no host", "5432", "app"], "host \"no host\""),
@@ -471,7 +471,7 @@ fn a_bad_argument_is_named() {
 }
 
 #[test]
-fn a_denial_by_sts_is_printed_with_the_words_of_sts() {
+fn a_denial_by_sts_is_printed_with_the_message_of_sts() {
     let machine = assumed_role(&temporary_keys("of-the-role"));
     machine.service().hand_out(None);
     let failure = machine.failure(&LOGIN);
@@ -479,7 +479,7 @@ fn a_denial_by_sts_is_printed_with_the_words_of_sts() {
 }
 
 #[test]
-fn a_service_that_refuses_or_talks_nonsense_is_an_error_and_no_token() {
+fn a_service_that_answers_with_an_error_or_half_a_document_is_an_error_and_no_token() {
     thread::scope(|scope| {
         for source in SERVED_SOURCES {
             for behaviour in [
@@ -503,7 +503,7 @@ fn a_service_that_refuses_or_talks_nonsense_is_an_error_and_no_token() {
 }
 
 #[test]
-fn an_instance_metadata_service_that_hangs_is_asked_once_and_given_up() {
+fn an_instance_metadata_service_that_hangs_is_asked_once_and_times_out() {
     let machine = ec2_instance(&temporary_keys("of-the-instance"));
     machine.imds.behave(Behaviour::Hang);
     let failure = machine.failure(&LOGIN);
@@ -517,7 +517,7 @@ fn an_instance_metadata_service_that_hangs_is_asked_once_and_given_up() {
 #[test]
 fn expired_credentials_are_an_error_and_no_token() {
     for source in SERVED_SOURCES {
-        let expires_at = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let expires_at = UNIX_EPOCH + s(1_000_000_000);
         let machine = source(&Keys {
             expires_at,
             ..temporary_keys("of-the-past")
@@ -532,7 +532,7 @@ fn expired_credentials_are_an_error_and_no_token() {
 }
 
 #[test]
-fn no_secret_is_printed_but_in_the_token_whatever_rust_log_says() {
+fn no_secret_is_printed_outside_of_the_token_even_if_rust_log_is_set() {
     let keys = temporary_keys("of-the-marker");
     for source in LOCAL_SOURCES.into_iter().chain(SERVED_SOURCES) {
         let mut machine = source(&keys);
@@ -556,9 +556,9 @@ fn no_secret_is_printed_but_in_the_token_whatever_rust_log_says() {
     }
 }
 
-// What it prints logs in.
+// Logins
 
-/// A machine of each source, with each kind of key that the servers know and the source can hand out.
+/// A machine for each source and each supported kind of key of the servers.
 fn machines_with_known_keys(servers: &Servers) -> Vec<Machine> {
     let keys = KEYS.map(|name| {
         let key = servers.key(name);

@@ -1,4 +1,6 @@
-//! Who logs in where: each test is a sentence of the contract.
+//! Hosts, ports, users and regions of a `Login`, and its connection URL.
+
+mod support;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -7,8 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 use rds_iam::{Error, Login};
 use serde_json::Value;
-
-const HOST: &str = "mydb.abc123xyz.us-east-1.rds.amazonaws.com";
+use support::tokens::HOST;
 
 fn config() -> ProptestConfig {
     ProptestConfig {
@@ -18,14 +19,14 @@ fn config() -> ProptestConfig {
     }
 }
 
-/// Any text at all, half of it of the characters that a host, a user, a region or a URL gives a meaning to.
+/// Any text. Half of the characters have a meaning in a host, a user, a region or a URL.
 fn any_text() -> impl Strategy<Value = String> {
     let meaningful =
         prop::sample::select(Vec::from_iter("aZ019.-_:[]%@/?#&+ \t\n\0\u{85}é".chars()));
     prop::collection::vec(prop_oneof![any::<char>(), meaningful], 0..40).prop_map(String::from_iter)
 }
 
-/// The error says in one line what is wrong, and repeats nothing that a terminal would act on.
+/// Asserts that the error names `what` is wrong, shows `value`, and has no control characters or line breaks.
 fn assert_names(error: &Error, what: &str, value: &str) {
     let message = error.to_string();
     assert!(
@@ -57,7 +58,7 @@ fn a_host_is_lower_cased_and_loses_one_trailing_dot() {
 }
 
 #[test]
-fn an_ipv6_address_stands_in_brackets_given_with_or_without() {
+fn an_ipv6_address_with_or_without_brackets_gets_brackets() {
     for (given, host) in [
         ("::1", "[::1]"),
         ("[::1]", "[::1]"),
@@ -71,7 +72,7 @@ fn an_ipv6_address_stands_in_brackets_given_with_or_without() {
 }
 
 #[test]
-fn labels_of_63_bytes_and_hosts_of_253_are_the_longest() {
+fn a_host_has_at_most_253_bytes_and_a_label_at_most_63() {
     let label = "a".repeat(63);
     let longest = [label.as_str(), &label, &label, &"a".repeat(61)].join(".");
     assert_eq!(longest.len(), 253);
@@ -98,7 +99,7 @@ fn labels_of_63_bytes_and_hosts_of_253_are_the_longest() {
 }
 
 #[test]
-fn all_else_is_no_host_and_the_error_shows_it_escaped() {
+fn an_invalid_host_is_an_error_that_shows_the_host_escaped() {
     for (host, shown) in [
         ("", ""),
         (".", ""),
@@ -133,7 +134,7 @@ fn all_else_is_no_host_and_the_error_shows_it_escaped() {
         ("db7\u{85}", r"db7\u{85}"),
         ("db7\u{202e}", r"db7\u{202e}"),
         ("db7é", "db7"),
-        ("\u{212a}db7", "db7"), // lower case of which is k
+        ("\u{212a}db7", "db7"), // the Kelvin sign, in lower case k
         ("db7。example", "db7"),
         ("[::1", "::1"),
         ("::1]", "::1"),
@@ -157,7 +158,7 @@ fn all_else_is_no_host_and_the_error_shows_it_escaped() {
 }
 
 #[test]
-fn a_url_given_for_a_host_is_an_error_without_its_password() {
+fn a_url_given_as_a_host_is_an_error_without_its_password() {
     for host in [
         "postgres://jane:s3cret@db7/main",
         "jane:s3@cret@db7",
@@ -171,7 +172,7 @@ fn a_url_given_for_a_host_is_an_error_without_its_password() {
 }
 
 #[test]
-fn a_password_after_a_colon_is_not_repeated() {
+fn a_password_after_a_colon_of_a_host_is_not_in_the_error() {
     for (host, shown) in [
         ("db7:s3cret", "db7:…"),
         ("db7:s3:cret", "db7:…"),
@@ -187,7 +188,7 @@ fn a_password_after_a_colon_is_not_repeated() {
 }
 
 #[test]
-fn a_dsn_given_for_a_host_is_an_error_without_its_password() {
+fn a_dsn_given_as_a_host_is_an_error_without_its_password() {
     for host in [
         "host=db7 password=s3cret",
         "db7;Password=s3cret",
@@ -209,7 +210,7 @@ fn port_0_is_an_error() {
 }
 
 #[test]
-fn a_user_is_kept_as_given() {
+fn a_user_is_not_changed() {
     for user in [
         "jane",
         " ",
@@ -264,7 +265,7 @@ fn a_user_longer_than_any_database_allows_is_an_error() {
 // Identity
 
 #[test]
-fn display_escapes_what_could_forge_a_line_of_a_log() {
+fn display_escapes_characters_that_could_forge_a_line_of_a_log() {
     for (user, shown) in [
         ("O'Brien \"x\"", "O'Brien \"x\""),
         ("é数👩", "é数👩"),
@@ -311,7 +312,7 @@ fn logins_are_equal_after_normalisation() {
     let hash = |login: &Login| BuildHasherDefault::<DefaultHasher>::default().hash_one(login);
     for other in &others {
         assert_ne!(&login, other);
-        // Else a table of many logins would be slow.
+        // Otherwise a table of many logins would be slow.
         assert_ne!(hash(&login), hash(other));
     }
     assert_ne!(login, login.clone().with_region("us-west-2").unwrap());
@@ -320,10 +321,10 @@ fn logins_are_equal_after_normalisation() {
 // Regions
 
 #[test]
-fn the_region_is_the_one_in_the_host_name() {
+fn the_region_of_a_login_is_the_region_in_the_host_name() {
     let rows = include_str!("data/hosts.jsonl").lines();
     for row in rows.map(|line| serde_json::from_str::<Value>(line).unwrap()) {
-        // Only an RDS endpoint names a region to sign for. Some rows are no hosts at all.
+        // Only the name of an RDS endpoint has a region to sign for. Some rows are not valid hosts.
         let expected = row["region"].as_str().filter(|_| row["engine"] == "rds");
         let login = Login::new(row["host"].as_str().unwrap(), 5432, "jane");
         assert_eq!(
@@ -335,7 +336,7 @@ fn the_region_is_the_one_in_the_host_name() {
 }
 
 #[test]
-fn a_host_that_names_no_region_is_a_host_all_the_same() {
+fn a_host_without_a_region_is_valid() {
     for host in [
         "my_db.abc123xyz.us-east-1.rds.amazonaws.com",
         "-a.b.us-east-1.rds.amazonaws.com",
@@ -351,7 +352,7 @@ fn a_host_that_names_no_region_is_a_host_all_the_same() {
 }
 
 #[test]
-fn a_region_given_wins_over_the_hosts() {
+fn the_region_given_with_a_login_wins_over_the_hosts() {
     for host in [
         HOST,
         "localhost",
@@ -375,7 +376,7 @@ fn a_region_given_wins_over_the_hosts() {
 }
 
 #[test]
-fn a_region_is_no_longer_than_a_label_of_a_host() {
+fn a_region_has_at_most_63_bytes() {
     let region = |len: usize| format!("us-{}-1", "a".repeat(len - 5));
     let login = || Login::new(HOST, 5432, "jane").unwrap();
     assert!(login().with_region(&region(63)).is_ok());
@@ -415,7 +416,7 @@ fn a_region_that_cannot_be_one_is_an_error_that_names_it() {
 }
 
 #[test]
-fn an_error_repeats_what_was_given_and_no_more_than_a_line_of_it() {
+fn an_error_repeats_at_most_100_characters_of_the_host() {
     let repeated = |given: &str| match Login::new(given, 5432, "jane") {
         Err(Error::InvalidHost { host, .. }) => host,
         other => panic!("{other:?}"),
@@ -426,13 +427,13 @@ fn an_error_repeats_what_was_given_and_no_more_than_a_line_of_it() {
     assert_eq!(repeated(&"é".repeat(101)), "é".repeat(100) + "…");
 }
 
-// Whatever is given
+// Any text
 
 proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn no_text_panics(host in any_text(), port: u16, user in any_text(), region in any_text()) {
+    fn no_text_makes_a_login_panic(host in any_text(), port: u16, user in any_text(), region in any_text()) {
         let login = Login::new(HOST, 5432, "jane").unwrap();
         for result in [
             Login::new(&host, 5432, "jane"),
@@ -446,14 +447,14 @@ proptest! {
     }
 
     #[test]
-    fn a_login_of_its_own_parts_is_the_same(host in "[A-Za-z0-9._:\\[\\]-]{0,40}") {
+    fn a_login_from_the_parts_of_a_login_is_equal(host in "[A-Za-z0-9._:\\[\\]-]{0,40}") {
         if let Ok(login) = Login::new(&host, 5432, "jane") {
             prop_assert_eq!(Login::new(login.host(), login.port(), login.user()).unwrap(), login);
         }
     }
 
     #[test]
-    fn an_address_is_a_host_as_it_is_printed(v4: Ipv4Addr, v6: Ipv6Addr) {
+    fn a_printed_ip_address_is_a_host(v4: Ipv4Addr, v6: Ipv6Addr) {
         let host = |given: String| Login::new(&given, 5432, "jane").unwrap().host().to_owned();
         prop_assert_eq!(host(v4.to_string()), v4.to_string());
         prop_assert_eq!(host(v6.to_string()), format!("[{v6}]"));
@@ -463,11 +464,12 @@ proptest! {
 
 #[cfg(feature = "url")]
 mod urls {
-    use std::time::{Duration, UNIX_EPOCH};
-
     use percent_encoding::percent_decode_str;
-    use rds_iam::{Credentials, Signer, Token};
+    use rds_iam::{Credentials, Token};
     use url::Url;
+
+    use crate::support::clock::s;
+    use crate::support::tokens;
 
     use super::*;
 
@@ -483,7 +485,7 @@ mod urls {
     }
 
     #[test]
-    fn each_scheme_has_its_default_port() {
+    fn each_scheme_of_a_url_has_its_default_port() {
         for (scheme, port) in SCHEMES {
             for rest in ["", "/", "/main?sslmode=verify-full#fragment"] {
                 let login = login(&format!("{scheme}://jane@{HOST}{rest}")).unwrap();
@@ -495,7 +497,7 @@ mod urls {
     }
 
     #[test]
-    fn the_user_is_percent_decoded_and_a_password_ignored() {
+    fn the_user_of_a_url_is_percent_decoded_and_the_password_is_ignored() {
         for (encoded, user) in [
             ("jane", "jane"),
             ("we%2Fird%20us%2Ber%40x%25%C3%A9", "we/ird us+er@x%é"),
@@ -514,7 +516,7 @@ mod urls {
     }
 
     #[test]
-    fn the_host_is_read_as_new_reads_it() {
+    fn the_host_of_a_url_is_normalized_as_by_new() {
         for (given, host) in [
             ("MyDB.Abc123XYZ.us-east-1.rds.amazonaws.com.", HOST),
             ("10.0.0.5", "10.0.0.5"),
@@ -528,9 +530,9 @@ mod urls {
         }
     }
 
-    /// `url` leaves the host of these schemes as it is written, and drivers differ in whether they decode it.
+    /// The crate `url` does not decode the host of these schemes, and drivers differ.
     #[test]
-    fn a_percent_encoded_host_is_an_error() {
+    fn a_percent_encoded_host_of_a_url_is_an_error() {
         for host in [
             "db7%2eexample",
             "db7%2Fb",
@@ -561,7 +563,7 @@ mod urls {
             ("postgres:///main?user=jane&password=s3cret", "host"),
             ("postgres:main?password=s3cret", "host"),
             ("mysql:///main", "host"),
-            // Drivers differ in which of the two they take.
+            // Some drivers use the parameter, others the part before.
             ("postgres://jane:s3cret@db.example.com/main?host=a", "host"),
             (
                 "postgres://jane:s3cret@db.example.com/main?p%6Frt=1",
@@ -615,7 +617,7 @@ mod urls {
         #![proptest_config(config())]
 
         #[test]
-        fn no_url_panics(url in prop_oneof![any_text(), any_url()]) {
+        fn no_url_makes_from_url_or_set_as_password_panic(url in prop_oneof![any_text(), any_url()]) {
             if let Ok(mut url) = Url::parse(&url) {
                 if let Err(error) = Login::from_url(&url) {
                     assert_names(&error, "", "");
@@ -631,7 +633,7 @@ mod urls {
         #[test]
         fn any_user_is_read_back_from_a_url(user in any_text()) {
             let mut url = Url::parse(&format!("postgres://{HOST}")).unwrap();
-            // `Url::set_username` leaves `%` alone.
+            // `Url::set_username` does not encode `%`.
             url.set_username(&user.replace('%', "%25")).unwrap();
             prop_assert_eq!(Login::from_url(&url).ok(), Login::new(HOST, 5432, &user).ok());
         }
@@ -647,16 +649,11 @@ mod urls {
             None,
             "test",
         );
-        let now = UNIX_EPOCH + Duration::from_secs(1_724_709_600);
-        let login = Login::new(HOST, 5432, user).unwrap();
-        Signer::new(&credentials, "us-east-1", now)
-            .unwrap()
-            .sign(&login, now)
-            .unwrap()
+        tokens::signed(&credentials, &tokens::login(user), s(0))
     }
 
     #[test]
-    fn a_driver_that_decodes_the_password_gets_the_token_to_the_byte() {
+    fn a_driver_that_decodes_the_password_of_a_url_gets_the_token_byte_for_byte() {
         for (scheme, _) in SCHEMES {
             for token in [
                 token("jane", None),
@@ -690,7 +687,7 @@ mod urls {
     }
 
     #[test]
-    fn a_url_that_cannot_have_a_password_is_an_error_and_stays_as_it_was() {
+    fn a_url_that_cannot_have_a_password_is_an_error_and_is_not_changed() {
         let token = token("jane", Some("MarkerOfTheSessionToken"));
         for before in [
             "mailto:jane@db.example.com",

@@ -1,4 +1,4 @@
-//! Logins at the real servers of `tests/rds`, by the library and by the examples.
+//! Logins to the real servers of `tests/rds`, with the library and with the examples.
 
 mod programs;
 mod servers;
@@ -15,7 +15,7 @@ use servers::{ENGINES, Engine, KEYS, Key, ODD_USER, Servers};
 use url::Url;
 
 #[test]
-fn under_ci_the_servers_run() {
+fn the_test_servers_run_in_ci() {
     if std::env::var_os("CI").is_some_and(|ci| ci == "true") {
         Servers::running();
     }
@@ -40,7 +40,7 @@ fn a_token_logs_in_with_each_kind_of_key_and_odd_users_too() {
 
 #[test]
 #[ignore = "needs the servers of tests/rds: run scripts/test"]
-fn a_token_is_refused_where_anything_that_it_is_signed_for_differs() {
+fn a_token_is_rejected_if_user_host_port_region_or_key_differ_from_the_signed_ones() {
     let servers = Servers::running();
     let user = "other_user";
     for engine in ENGINES {
@@ -86,15 +86,15 @@ fn a_token_is_refused_where_anything_that_it_is_signed_for_differs() {
 
 #[test]
 #[ignore = "needs the servers of tests/rds: run scripts/test"]
-fn a_token_serves_until_it_expires() {
+fn a_token_logs_in_until_it_expires() {
     let servers = Servers::running();
     let user = "clock_user";
     for engine in ENGINES {
         let token = sign(&servers.key("long-term"), &login(&servers, engine, user));
-        for (clock, serves) in [(0, true), (840, true), (901, false)] {
+        for (clock, is_valid) in [(0, true), (840, true), (901, false)] {
             servers.move_clock(user, clock);
             let logged_in = servers.log_in(engine, user, token.as_str());
-            assert_eq!(logged_in.is_ok(), serves, "{engine:?}, {clock} s on");
+            assert_eq!(logged_in.is_ok(), is_valid, "{engine:?}, {clock} s on");
         }
         let received = servers.received(engine.server(), user);
         assert_eq!(received.last().map(String::as_str), Some("expired"));
@@ -102,7 +102,7 @@ fn a_token_serves_until_it_expires() {
 }
 
 #[test]
-fn the_drivers_read_a_token_back_from_a_url_to_the_byte() {
+fn the_drivers_read_a_token_from_a_url_byte_for_byte() {
     let key = Key {
         access_key_id: "akid".into(),
         secret_access_key: "secret".into(),
@@ -151,7 +151,7 @@ fn the_examples_log_in_over_tls_with_each_kind_of_key_and_odd_users_too() {
 
 #[test]
 #[ignore = "needs the servers of tests/rds: run scripts/test"]
-fn the_examples_log_in_through_a_tunnel_under_the_databases_own_name() {
+fn the_examples_log_in_through_a_tunnel_with_the_databases_own_name() {
     let servers = Servers::running();
     for engine in ENGINES {
         let tunnel = tunnel_to(servers.port(engine));
@@ -193,7 +193,7 @@ fn the_examples_send_no_password_to_a_server_whose_certificate_they_cannot_verif
         let dial = format!("127.0.0.1:{port}");
         for arguments in [
             vec!["--ca", servers.other_ca(), &right],
-            // Without --ca, it is the platform's roots that count.
+            // Without --ca, the example trusts the platform's roots and Amazon's.
             vec![&right],
             vec!["--ca", servers.ca(), &unverified],
             vec!["--ca", servers.ca(), "--dial", &dial, &unverified],
@@ -234,7 +234,7 @@ fn the_examples_send_no_password_to_a_server_without_tls() {
     }
 }
 
-/// Without this the test above could count nothing and pass.
+/// The servers count passwords in plain text. Otherwise the test above would prove nothing.
 #[tokio::test]
 #[ignore = "needs the servers of tests/rds: run scripts/test"]
 async fn a_driver_that_does_not_insist_on_tls_leaks_the_token_and_the_servers_count_it() {
@@ -321,7 +321,7 @@ fn run(engine: Engine, key: &Key, arguments: &[&str]) -> Output {
     programs::run(engine.example(), arguments, environment)
 }
 
-/// The near end of a tunnel that carries one connection to `port`, as `ssh -L` would.
+/// Starts a tunnel for a single connection to `port`, like `ssh -L`. Returns the port of its near end.
 fn tunnel_to(port: u16) -> u16 {
     let near = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let near_port = near.local_addr().unwrap().port();

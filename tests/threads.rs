@@ -1,30 +1,27 @@
 //! Fetches on the crate's own threads (rules 1 and 8): they make progress whatever their callers and the callers'
-//! runtimes do. The provider and the time limit are in the test's hands.
+//! runtimes do. The test controls the provider and the time limits.
 
-#[allow(dead_code, reason = "shared with the tests of the cache")]
-#[path = "cache/stage.rs"]
-mod stage;
+mod support;
 
 use std::collections::HashMap;
-use std::future::{Future, pending, poll_fn};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::future::{pending, poll_fn, ready};
+use std::pin::pin;
+use std::process;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
-use std::{fmt, process};
 
-use aws_credential_types::provider::{self, future};
-use aws_smithy_async::rt::sleep::{Sleep, TokioSleep};
+use aws_smithy_async::rt::sleep::TokioSleep;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use rds_iam::{AsyncSleep, Credentials, Error, ProvideCredentials, TokenCache};
-use stage::*;
-use tokio::runtime::{Builder, Runtime};
+use pollster::block_on;
+use rds_iam::{AsyncSleep, Credentials, Error, Sleep, TokenCache, provider};
+use support::harness::*;
+use support::runtime::{current_thread_runtime, runtime_of, runtime_without_timers};
 use tokio::sync::{Notify, oneshot};
 
-/// Ends a program that hangs. No test takes as long on any machine.
+/// Ends the program if `test` hangs. No test takes 60 s on any machine.
 fn watched(test: impl FnOnce()) {
     let (done, ended) = mpsc::channel::<()>();
     thread::spawn(move || {
@@ -37,57 +34,17 @@ fn watched(test: impl FnOnce()) {
     drop(done);
 }
 
-/// A provider whose calls do what the test says for each number, from 1 on.
-#[derive(Clone)]
-struct Source {
-    answer: Arc<dyn Fn(usize) -> Answer + Send + Sync>,
-    calls: Arc<AtomicUsize>,
-}
-
-type Answer = BoxFuture<'static, provider::Result>;
-
-impl Source {
-    fn new<F>(answer: impl Fn(usize) -> F + Send + Sync + 'static) -> Source
-    where
-        F: Future<Output = provider::Result> + Send + 'static,
-    {
-        Source {
-            answer: Arc::new(move |call| answer(call).boxed()),
-            calls: Arc::default(),
-        }
-    }
-
-    fn calls(&self) -> usize {
-        self.calls.load(Ordering::SeqCst)
-    }
-
-    fn cache(&self) -> TokenCache {
-        TokenCache::builder(self.clone()).build().unwrap()
-    }
-}
-
-impl fmt::Debug for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Source")
-    }
-}
-
-impl ProvideCredentials for Source {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        future::ProvideCredentials::new((self.answer)(call))
-    }
-}
-
-/// Time limits that the test ends, each on the thread of its fetch.
+/// Time limits under the test's control. Each fetch sleeps on a thread of its own.
 #[derive(Clone, Debug, Default)]
 struct Limits(Arc<Notify>);
 
 impl Limits {
-    /// Ends the time limit of the fetch in flight, or of the next.
+    fn cache(&self, provider: &ScriptedProvider) -> TokenCache {
+        let builder = TokenCache::builder(provider.clone()).sleep_impl(self.clone());
+        builder.build().unwrap()
+    }
+
+    /// Ends the time limit of the fetch in flight, or of the next fetch.
     fn end_one(&self) {
         self.0.notify_one();
     }
@@ -100,24 +57,7 @@ impl AsyncSleep for Limits {
     }
 }
 
-fn current_thread_runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-fn runtime_of(workers: usize) -> Runtime {
-    let mut builder = Builder::new_multi_thread();
-    builder
-        .worker_threads(workers)
-        .enable_all()
-        .build()
-        .unwrap()
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    pollster::block_on(future)
-}
-
-/// What providers do: I/O in steps, each with tokio's timer or tasks of the runtime that runs then.
+/// I/O in steps, as providers do: each step needs tokio's timer, or a task of the current runtime.
 async fn answer_in_steps(go_on: Arc<Notify>) -> provider::Result {
     tokio::time::sleep(Duration::from_nanos(1)).await;
     tokio::spawn(async move { go_on.notified().await })
@@ -130,8 +70,8 @@ async fn answer_in_steps(go_on: Arc<Notify>) -> provider::Result {
 // Progress
 
 #[test]
-fn a_caller_that_looks_in_while_the_provider_answers_costs_no_wake_up() {
-    /// Done when it is set, and slow to say that it is not.
+fn a_wake_up_during_a_poll_of_the_provider_is_not_lost_if_another_caller_polls() {
+    /// A flag for the provider, and a waker for the change.
     #[derive(Default)]
     struct Event {
         is_done: Mutex<bool>,
@@ -145,7 +85,7 @@ fn a_caller_that_looks_in_while_the_provider_answers_costs_no_wake_up() {
         let may_go_on = Arc::new(Mutex::new(may_go_on));
         let provider = {
             let event = Arc::clone(&event);
-            Source::new(move |call| {
+            ScriptedProvider::new(move |call| {
                 let (event, in_poll) = (Arc::clone(&event), in_poll.clone());
                 let may_go_on = Arc::clone(&may_go_on);
                 poll_fn(move |cx| {
@@ -172,7 +112,7 @@ fn a_caller_that_looks_in_while_the_provider_answers_costs_no_wake_up() {
         thread::scope(|scope| {
             let starter = scope.spawn(|| block_on(cache.token(&jane())).unwrap());
             polls.recv().unwrap();
-            // Another caller looks in. Then the answer is there, while the provider is still polled.
+            // A second caller polls. Then the answer arrives, while the provider's poll has not returned.
             let other = scope.spawn(|| Call::of(&cache, &jane()).poll().is_some());
             assert!(other.join().unwrap());
             *event.is_done.lock().unwrap() = true;
@@ -184,24 +124,24 @@ fn a_caller_that_looks_in_while_the_provider_answers_costs_no_wake_up() {
 }
 
 #[test]
-fn a_fetch_outlives_the_runtime_of_its_caller_and_any_that_only_looked_in() {
+fn a_fetch_outlives_the_runtime_of_the_caller_that_started_it_and_of_a_second_caller() {
     watched(|| {
         for is_dropped in [false, true] {
             for runtime in [current_thread_runtime(), runtime_of(1)] {
                 let go_on = Arc::new(Notify::new());
                 let provider = {
                     let go_on = Arc::clone(&go_on);
-                    Source::new(move |_| answer_in_steps(Arc::clone(&go_on)))
+                    ScriptedProvider::new(move |_| answer_in_steps(Arc::clone(&go_on)))
                 };
                 let cache = provider.cache();
-                let looks_in = async { cache.token(&jane()).now_or_never().is_some() };
-                assert!(!runtime.block_on(looks_in));
-                // It is blocked from now on, or gone.
-                let _blocked = (!is_dropped).then_some(runtime);
-                let visitor = current_thread_runtime();
-                let looks_in = async { cache.token(&joe()).now_or_never().is_some() };
-                assert!(!visitor.block_on(looks_in));
-                drop(visitor);
+                let is_ready = async { cache.token(&jane()).now_or_never().is_some() };
+                assert!(!runtime.block_on(is_ready));
+                // From now on the runtime is dropped or makes no progress.
+                let _idle = (!is_dropped).then_some(runtime);
+                let second = current_thread_runtime();
+                let is_ready = async { cache.token(&joe()).now_or_never().is_some() };
+                assert!(!second.block_on(is_ready));
+                drop(second);
                 go_on.notify_one();
                 let token = current_thread_runtime().block_on(cache.token(&jane()));
                 assert_eq!(key(&token.unwrap()), "akid");
@@ -213,53 +153,163 @@ fn a_fetch_outlives_the_runtime_of_its_caller_and_any_that_only_looked_in() {
 
 #[test]
 fn blocking_threads_and_tasks_of_one_runtime_share_one_fetch() {
-    const CALLERS: usize = 20;
+    const CALLERS: usize = 40;
 
     watched(|| {
-        let go_on = Arc::new(Notify::new());
-        let provider = {
-            let go_on = Arc::clone(&go_on);
-            Source::new(move |_| answer_in_steps(Arc::clone(&go_on)))
-        };
+        for first_is_blocking in [false, true] {
+            let go_on = Arc::new(Notify::new());
+            let (started, has_started) = mpsc::channel();
+            let provider = {
+                let go_on = Arc::clone(&go_on);
+                ScriptedProvider::new(move |_| {
+                    started.send(()).unwrap();
+                    answer_in_steps(Arc::clone(&go_on))
+                })
+            };
+            let cache = provider.cache();
+            let runtime = runtime_of(2);
+            let (called, calls) = mpsc::channel();
+            let mut callers = Vec::new();
+            for n in 0..CALLERS {
+                let login = login(&format!("user{n}"));
+                let (cache, called) = (cache.clone(), called.clone());
+                let is_blocking = (n % 2 == 0) == first_is_blocking;
+                callers.push(if is_blocking {
+                    runtime.spawn_blocking(move || {
+                        called.send(()).unwrap();
+                        cache.blocking_token(&login)
+                    })
+                } else {
+                    runtime.spawn(async move {
+                        let mut token = pin!(cache.token(&login));
+                        assert!(token.as_mut().now_or_never().is_none());
+                        called.send(()).unwrap();
+                        token.await
+                    })
+                });
+                if n == 0 {
+                    has_started.recv().unwrap();
+                }
+            }
+            for _ in 0..CALLERS {
+                calls.recv().unwrap();
+            }
+            go_on.notify_one();
+            for caller in callers {
+                let token = runtime.block_on(caller).unwrap().unwrap();
+                assert_eq!(key(&token), "akid");
+            }
+            assert_eq!(provider.calls(), 1);
+        }
+    });
+}
+
+// `blocking_token` on threads of runtimes
+
+#[track_caller]
+fn assert_blocking_token(cache: &TokenCache) {
+    assert_eq!(key(&cache.blocking_token(&jane()).unwrap()), "akid");
+}
+
+#[test]
+fn blocking_token_outside_of_any_runtime_works_with_providers_that_need_tokio_or_not() {
+    let needs_no_runtime = ScriptedProvider::new(|_| ready(Ok(keys("akid"))));
+    for provider in [ScriptedProvider::needs_tokio(), needs_no_runtime] {
+        assert_blocking_token(&provider.cache());
+    }
+}
+
+#[test]
+fn tasks_and_blocking_threads_of_any_runtime_may_call_blocking_token() {
+    watched(|| {
+        let cache = || ScriptedProvider::needs_tokio().cache();
+        for runtime in [current_thread_runtime(), runtime_of(1), runtime_of(2)] {
+            runtime.block_on(async { assert_blocking_token(&cache()) });
+            let task = runtime.spawn(async move { assert_blocking_token(&cache()) });
+            runtime.block_on(task).unwrap();
+            let thread = runtime.spawn_blocking(move || assert_blocking_token(&cache()));
+            runtime.block_on(thread).unwrap();
+        }
+    });
+}
+
+#[test]
+fn blocking_token_joins_a_fetch_that_was_started_on_the_runtime_that_it_blocks() {
+    watched(|| {
+        for runtime in [current_thread_runtime(), runtime_of(1)] {
+            let provider = ScriptedProvider::needs_tokio();
+            let cache = provider.cache();
+            let task = runtime.spawn(async move {
+                let login = jane();
+                let mut starter = pin!(cache.token(&login));
+                let _ = starter.as_mut().now_or_never();
+                assert_blocking_token(&cache);
+                starter.await.unwrap();
+            });
+            runtime.block_on(task).unwrap();
+            assert_eq!(provider.calls(), 1);
+        }
+    });
+}
+
+#[test]
+fn blocking_token_joins_a_fetch_that_was_joined_on_the_runtime_that_it_blocks() {
+    watched(|| {
+        let provider = ScriptedProvider::new(|_| async {
+            tokio::task::yield_now().await;
+            tokio::time::sleep(TICK).await;
+            Ok(keys("akid"))
+        });
         let cache = provider.cache();
-        let runtime = runtime_of(2);
-        let (called, calls) = mpsc::channel();
-        let mut callers = Vec::new();
-        for n in 0..CALLERS {
-            let login = login(&format!("user{n}"));
-            let (task, its_login, its_called) = (cache.clone(), login.clone(), called.clone());
-            callers.push(runtime.spawn(async move {
-                let mut token = Box::pin(task.token(&its_login));
-                assert!(token.as_mut().now_or_never().is_none());
-                its_called.send(()).unwrap();
-                token.await
-            }));
-            let (cache, called) = (cache.clone(), called.clone());
-            callers.push(runtime.spawn_blocking(move || {
-                called.send(()).unwrap();
-                cache.blocking_token(&login)
-            }));
-        }
-        for _ in 0..2 * CALLERS {
-            calls.recv().unwrap();
-        }
-        go_on.notify_one();
-        for caller in callers {
-            let token = runtime.block_on(caller).unwrap().unwrap();
-            assert_eq!(key(&token), "akid");
-        }
+        let login = jane();
+        // Never polled again.
+        let mut starter = pin!(cache.token(&login));
+        let _ = starter.as_mut().now_or_never();
+        current_thread_runtime().block_on(async {
+            let mut joined = pin!(cache.token(&login));
+            let _ = joined.as_mut().now_or_never();
+            assert_blocking_token(&cache);
+            joined.await.unwrap();
+        });
         assert_eq!(provider.calls(), 1);
     });
 }
 
-/// Such a task waits for its turn, which does not come while the task blocks its thread.
+#[test]
+fn blocking_token_joins_a_fetch_of_a_runtime_whose_threads_are_all_blocked() {
+    watched(|| {
+        let runtime = runtime_of(2);
+        let cache = ScriptedProvider::needs_tokio().cache();
+        let both_run = Arc::new(Barrier::new(2));
+        let tasks = [(); 2].map(|()| {
+            let (cache, both_run) = (cache.clone(), Arc::clone(&both_run));
+            runtime.spawn(async move {
+                let login = jane();
+                let mut starter = pin!(cache.token(&login));
+                if both_run.wait().is_leader() {
+                    let _ = starter.as_mut().now_or_never();
+                }
+                // From now on no thread of the runtime drives its timers.
+                both_run.wait();
+                assert_blocking_token(&cache);
+            })
+        });
+        for task in tasks {
+            runtime.block_on(task).unwrap();
+        }
+    });
+}
+
+// What a fetch runs on
+
+/// In such a task, tokio's own futures are never ready before the task yields, and a blocked task does not yield.
 #[test]
 fn a_task_that_has_used_up_its_budget_may_call_blocking_token() {
     watched(|| {
         let go_on = Arc::new(Notify::new());
         let provider = {
             let go_on = Arc::clone(&go_on);
-            Source::new(move |_| answer_in_steps(Arc::clone(&go_on)))
+            ScriptedProvider::new(move |_| answer_in_steps(Arc::clone(&go_on)))
         };
         let cache = provider.cache();
         current_thread_runtime().block_on(async {
@@ -267,39 +317,39 @@ fn a_task_that_has_used_up_its_budget_may_call_blocking_token() {
                 while tokio::task::coop::has_budget_remaining() {
                     tokio::task::coop::consume_budget().await;
                 }
-                let waits = cache.token(&joe()).now_or_never().is_none();
+                let is_pending = cache.token(&joe()).now_or_never().is_none();
                 go_on.notify_one();
-                (waits, cache.blocking_token(&jane()).unwrap())
+                (is_pending, cache.blocking_token(&jane()).unwrap())
             });
-            let (waits, token) = task.await.unwrap();
-            assert!(waits);
+            let (is_pending, token) = task.await.unwrap();
+            assert!(is_pending);
             assert_eq!(key(&token), "akid");
         });
     });
 }
 
 #[test]
-fn a_caller_on_a_runtime_without_timers_may_ask_a_provider_that_needs_them() {
+fn a_caller_on_a_runtime_without_timers_may_use_a_provider_that_needs_timers() {
     watched(|| {
         let go_on = Arc::new(Notify::new());
         go_on.notify_one();
-        let cache = Source::new(move |_| answer_in_steps(Arc::clone(&go_on))).cache();
-        let without_timers = Builder::new_current_thread().build().unwrap();
-        let token = without_timers.block_on(cache.token(&jane())).unwrap();
+        let cache = ScriptedProvider::new(move |_| answer_in_steps(Arc::clone(&go_on))).cache();
+        let caller = runtime_without_timers();
+        let token = caller.block_on(cache.token(&jane())).unwrap();
         assert_eq!(key(&token), "akid");
     });
 }
 
 #[test]
-fn connections_and_tasks_of_a_provider_live_on_between_its_fetches() {
+fn connections_and_tasks_of_a_provider_outlive_its_fetches() {
     watched(|| {
         let questions = Arc::new(Mutex::new(None));
-        let provider = Source::new(move |call| {
+        let provider = ScriptedProvider::new(move |call| {
             let questions = Arc::clone(&questions);
             async move {
                 let channel: tokio::sync::mpsc::Sender<oneshot::Sender<usize>> = {
                     let mut questions = questions.lock().unwrap();
-                    // As the SDK's HTTP client keeps a connection, which a task of its runtime drives.
+                    // A task drives the connection, as in the SDK's HTTP client.
                     let connect = || {
                         let (questions, mut asked) = tokio::sync::mpsc::channel(1);
                         tokio::spawn(async move {
@@ -325,17 +375,17 @@ fn connections_and_tasks_of_a_provider_live_on_between_its_fetches() {
     });
 }
 
-// A provider that blocks
+// Blocking providers
 
 #[test]
-fn blocking_work_that_a_provider_has_left_behind_holds_nobody_up() {
+fn blocking_work_that_a_provider_leaves_behind_delays_no_caller() {
     watched(|| {
         let (end, ended) = mpsc::channel::<()>();
         let ended = Arc::new(Mutex::new(ended));
-        let cache = Source::new(move |_| {
+        let cache = ScriptedProvider::new(move |_| {
             let ended = Arc::clone(&ended);
             async move {
-                // As the slower of two look-ups of a name.
+                // The slower of two DNS look-ups is left behind like this.
                 drop(tokio::task::spawn_blocking(move || {
                     ended.lock().unwrap().recv()
                 }));
@@ -348,31 +398,31 @@ fn blocking_work_that_a_provider_has_left_behind_holds_nobody_up() {
     });
 }
 
-/// A provider whose calls block their thread until they are told to go on, except as many as do not.
-struct Blocking {
-    source: Source,
-    /// By the call's number.
+/// The first calls block their threads until the test lets them go on.
+struct BlockingProvider {
+    provider: ScriptedProvider,
+    /// By the number of the call.
     go_on: Arc<Mutex<HashMap<usize, Sender<()>>>>,
-    has_begun: Receiver<usize>,
+    has_started: Receiver<usize>,
 }
 
-fn blocking_for_calls(blocking: usize) -> Blocking {
-    let (begun, has_begun) = mpsc::channel();
+fn blocking_for_calls(blocking: usize) -> BlockingProvider {
+    let (started, has_started) = mpsc::channel();
     let go_on = Arc::new(Mutex::new(HashMap::new()));
     let channels = Arc::clone(&go_on);
-    let source = Source::new(move |call| {
+    let provider = ScriptedProvider::new(move |call| {
         let (go_on, may_go_on) = mpsc::channel();
         channels.lock().unwrap().insert(call, go_on);
-        begun.send(call).unwrap();
+        started.send(call).unwrap();
         if call <= blocking {
             let _ = may_go_on.recv();
         }
         async { Ok(keys("akid")) }
     });
-    Blocking {
-        source,
+    BlockingProvider {
+        provider,
         go_on,
-        has_begun,
+        has_started,
     }
 }
 
@@ -385,40 +435,34 @@ fn a_provider_that_blocks_its_thread_times_out_and_the_next_fetch_has_another_th
     watched(|| {
         let provider = blocking_for_calls(1);
         let limits = Limits::default();
-        let cache = TokenCache::builder(provider.source.clone())
-            .sleep_impl(limits.clone())
-            .build()
-            .unwrap();
+        let cache = limits.cache(&provider.provider);
         thread::scope(|scope| {
             let blocking = scope.spawn(|| cache.blocking_token(&jane()));
-            provider.has_begun.recv().unwrap();
+            provider.has_started.recv().unwrap();
             let of_async = scope.spawn(|| current_thread_runtime().block_on(cache.token(&joe())));
             limits.end_one();
             assert!(is_timed_out(&blocking.join().unwrap().unwrap_err()));
-            // It has joined the fetch, or started the next.
+            // The async caller has joined the fetch, or started the next fetch.
             if let Err(error) = of_async.join().unwrap() {
                 assert!(is_timed_out(&error), "{error}");
             }
         });
         assert_eq!(key(&cache.blocking_token(&jane()).unwrap()), "akid");
-        assert_eq!(provider.source.calls(), 2);
+        assert_eq!(provider.provider.calls(), 2);
         provider.go_on.lock().unwrap().clear();
     });
 }
 
 #[test]
-fn while_four_fetches_have_timed_out_and_hang_no_other_starts() {
+fn while_4_fetches_have_timed_out_and_hang_no_other_fetch_starts() {
     watched(|| {
         let provider = blocking_for_calls(4);
         let limits = Limits::default();
-        let cache = TokenCache::builder(provider.source.clone())
-            .sleep_impl(limits.clone())
-            .build()
-            .unwrap();
+        let cache = limits.cache(&provider.provider);
         for fetch in 1..=4 {
             thread::scope(|scope| {
                 let call = scope.spawn(|| cache.blocking_token(&jane()));
-                assert_eq!(provider.has_begun.recv(), Ok(fetch));
+                assert_eq!(provider.has_started.recv(), Ok(fetch));
                 limits.end_one();
                 assert!(is_timed_out(&call.join().unwrap().unwrap_err()));
             });
@@ -426,8 +470,8 @@ fn while_four_fetches_have_timed_out_and_hang_no_other_starts() {
         let error = cache.blocking_token(&jane()).unwrap_err();
         assert!(error.to_string().contains("4 fetches"), "{error}");
         assert!(matches!(error, Error::ProviderHangs { fetches: 4 }));
-        assert_eq!(provider.source.calls(), 4);
-        // One of them returns, at last.
+        assert_eq!(provider.provider.calls(), 4);
+        // The second fetch returns at last.
         provider.go_on.lock().unwrap().remove(&2);
         let token = loop {
             match cache.blocking_token(&jane()) {
@@ -437,13 +481,13 @@ fn while_four_fetches_have_timed_out_and_hang_no_other_starts() {
             }
         };
         assert_eq!(key(&token), "akid");
-        assert_eq!(provider.source.calls(), 5);
+        assert_eq!(provider.provider.calls(), 5);
         provider.go_on.lock().unwrap().clear();
     });
 }
 
 #[test]
-fn a_fetch_that_waits_without_blocking_leaves_no_thread_when_it_times_out() {
+fn a_provider_that_waits_without_blocking_leaves_no_thread_when_the_fetch_times_out() {
     struct Dropped(Sender<()>);
 
     impl Drop for Dropped {
@@ -453,32 +497,29 @@ fn a_fetch_that_waits_without_blocking_leaves_no_thread_when_it_times_out() {
     }
 
     watched(|| {
-        let ((begun, has_begun), (sender, dropped)) = (mpsc::channel(), mpsc::channel());
+        let ((started, has_started), (sender, dropped)) = (mpsc::channel(), mpsc::channel());
         let limits = Limits::default();
-        let provider = Source::new(move |_| {
-            begun.send(()).unwrap();
+        let provider = ScriptedProvider::new(move |_| {
+            started.send(()).unwrap();
             let dropped = Dropped(sender.clone());
             async move {
                 let _dropped = dropped;
                 pending().await
             }
         });
-        let cache = TokenCache::builder(provider.clone())
-            .sleep_impl(limits.clone())
-            .build()
-            .unwrap();
+        let cache = limits.cache(&provider);
         for fetch in 1..=10 {
             let error = thread::scope(|scope| {
                 let call = scope.spawn(|| {
                     loop {
                         match cache.blocking_token(&jane()).unwrap_err() {
-                            // The thread of the fetch before is about to end.
+                            // The thread of the last fetch is about to end.
                             Error::ProviderHangs { .. } => thread::yield_now(),
                             error => break error,
                         }
                     }
                 });
-                has_begun.recv().unwrap();
+                has_started.recv().unwrap();
                 limits.end_one();
                 call.join().unwrap()
             });
@@ -494,14 +535,14 @@ fn a_task_of_a_provider_that_blocks_a_thread_of_the_runtime_does_not_stop_the_ti
     watched(|| {
         let (end, ended) = mpsc::channel::<()>();
         let ended = Arc::new(Mutex::new(ended));
-        let provider = Source::new(move |_| {
+        let provider = ScriptedProvider::new(move |_| {
             let ended = Arc::clone(&ended);
             async move {
                 let _ = tokio::spawn(async move { ended.lock().unwrap().recv() }).await;
                 Ok(keys("akid"))
             }
         });
-        /// Tokio's timer, for which 30 s are over at once.
+        /// Tokio's timer, a thousand times faster.
         #[derive(Debug)]
         struct Fast;
 
@@ -521,10 +562,10 @@ fn a_task_of_a_provider_that_blocks_a_thread_of_the_runtime_does_not_stop_the_ti
 }
 
 #[test]
-fn a_provider_that_is_driven_by_another_executor_inside_may_be_asked() {
+fn a_provider_may_block_on_other_executors() {
     watched(|| {
-        let cache = Source::new(|_| async {
-            // As a provider without async does that calls a library with it.
+        let cache = ScriptedProvider::new(|_| async {
+            // A provider without async uses an async library like this.
             let answer = block_on(async { keys("inner") });
             let handle = tokio::runtime::Handle::current();
             let other = tokio::task::block_in_place(|| handle.block_on(async { keys("outer") }));
@@ -536,21 +577,20 @@ fn a_provider_that_is_driven_by_another_executor_inside_may_be_asked() {
     });
 }
 
-// The end of a cache
+// A dropped cache
 
 #[test]
-fn a_fetch_whose_cache_was_dropped_ends_and_lets_go_of_the_provider() {
+fn a_fetch_whose_cache_was_dropped_ends_and_drops_the_provider() {
     watched(|| {
         let provider = blocking_for_calls(1);
-        let cache = provider.source.cache();
-        assert!(Call::of(&cache, &jane()).poll().is_none());
-        provider.has_begun.recv().unwrap();
+        let cache = provider.provider.cache();
+        Call::of(&cache, &jane()).assert_pending();
+        provider.has_started.recv().unwrap();
         drop(cache);
         let go_on = provider.go_on.lock().unwrap().remove(&1);
         drop(go_on);
-        // The fetch ends, and nobody is there for its answer.
-        let Blocking { source, .. } = provider;
-        while Arc::strong_count(&source.calls) > 1 {
+        // The fetch ends, and no cache is left for its answer.
+        while !provider.provider.is_last_clone() {
             thread::yield_now();
         }
     });
@@ -558,15 +598,14 @@ fn a_fetch_whose_cache_was_dropped_ends_and_lets_go_of_the_provider() {
 
 // Races
 
-/// Threads sign for one login, one with credentials that are about to be replaced.
+/// Two threads sign for the same login, the first with the old credentials just before they are replaced.
 #[test]
-fn no_token_of_older_credentials_replaces_one_of_newer() {
+fn a_token_of_older_credentials_never_replaces_a_token_of_newer_credentials() {
     const ROUNDS: usize = 3000;
 
     watched(|| {
         for round in 0..ROUNDS {
-            let clock = Clock::default();
-            let provider = Source::new(move |call| async move {
+            let provider = ScriptedProvider::new(move |call| async move {
                 Ok(match call {
                     1 => Credentials::new(
                         "old",
@@ -578,19 +617,16 @@ fn no_token_of_older_credentials_replaces_one_of_newer() {
                     _ => keys_until("new", s(950)),
                 })
             });
-            let builder = TokenCache::builder(provider)
-                .time_source(clock.clone())
-                .sleep_impl(Sleeps::default());
-            let cache = by_hand(builder).build().unwrap();
-            Call::of(&cache, &jane()).token();
-            // 961 s remain, so no fetch is due, and one is soon after.
-            clock.set(at(s(39)));
-            let start = std::sync::Barrier::new(2);
+            let harness = Harness::over(provider, Clock::default());
+            harness.token(&jane());
+            // No fetch is due while 961 s remain. A fetch is due 1 s later.
+            harness.set_clock(s(39));
+            let start = Barrier::new(2);
             let drive = |sets_clock: bool| {
-                let mut call = Call::of(&cache, &joe());
+                let mut call = harness.call(&joe());
                 start.wait();
                 if sets_clock {
-                    clock.set(at(s(41)));
+                    harness.set_clock(s(41));
                 }
                 block_on(poll_fn(|_| {
                     call.poll().map_or(Poll::Pending, |_| Poll::Ready(()))
@@ -602,9 +638,9 @@ fn no_token_of_older_credentials_replaces_one_of_newer() {
                     [false, true].map(|sets_clock| scope.spawn(move || drive(sets_clock)));
                 threads.map(|thread| thread.join().unwrap())
             });
-            let cached = Call::of(&cache, &joe()).token();
+            let cached = harness.token(&joe());
             let replaced_by_old = key(&old) == "old" && key(&new) == "new" && key(&cached) == "old";
-            // Unless both expire at the same time: then the first token is kept.
+            // If both tokens expire at the same time, the first token stays cached.
             assert!(
                 !replaced_by_old || cached.expires_at() == new.expires_at(),
                 "in round {round}"

@@ -1,17 +1,18 @@
-//! The contract of `TokenCache`: each test is a sentence of it. The clock, the provider and the sleep are in the test's
-//! hands and callers are polled by hand, so that what happens is decided, not hoped for.
+//! The rules of the cache. The test controls the clock, the provider and the time limits, runs fetches in its own
+//! thread and polls the callers. So each step happens in a fixed order.
 
 mod credentials;
+mod errors_and_events;
 mod fetch;
-mod refusals;
+mod rejections;
 mod settings;
-mod stage;
+#[path = "../support/mod.rs"]
+mod support;
 mod tokens;
-mod words;
 
 use rds_iam::{Login, TokenCache, TokenCacheBuilder};
 
-// What the compiler is asked
+// Checked at compile time
 
 const _: () = {
     const fn shared_by_threads<T: Send + Sync + 'static>() {}

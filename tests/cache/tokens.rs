@@ -1,12 +1,12 @@
-//! Fresh tokens, usable ones, and none (rules 1, 2, 3 and 6 of the contract).
+//! Fresh, valid and expired tokens, failed refreshes, and the wall clock (rules 1, 2, 4 and 5).
 
 use std::time::UNIX_EPOCH;
 
 use rds_iam::{Credentials, Error, Login};
 
-use crate::stage::*;
+use crate::support::harness::*;
 
-// Fresh: more than the margin before it expires
+// Fresh
 
 #[test]
 fn a_fresh_token_is_returned_at_once_without_a_provider_call() {
@@ -15,155 +15,158 @@ fn a_fresh_token_is_returned_at_once_without_a_provider_call() {
         (s(60), s(840)),
         (s(450) - TICK, s(450) + TICK),
     ] {
-        let stage = Stage::with(|builder| builder.refresh_margin(margin));
-        stage.provider.answer(1, keys("old"));
-        let token = stage.token(&jane());
+        let harness = Harness::with(|builder| builder.refresh_margin(margin));
+        harness.provider.answer(1, keys("old"));
+        let token = harness.token(&jane());
         for now in [TICK, s(1), s(449), fresh_until - TICK] {
-            stage.at(now);
-            assert_same(&stage.token(&jane()), &token);
+            harness.set_clock(now);
+            assert_same(&harness.token(&jane()), &token);
         }
-        stage.at(fresh_until);
+        harness.set_clock(fresh_until);
         assert_same(
-            &stage.token(&jane()),
+            &harness.token(&jane()),
             &signed(&keys("old"), &jane(), fresh_until),
         );
-        assert_eq!(stage.provider.calls(), 1);
+        assert_eq!(harness.provider.calls(), 1);
     }
 }
 
 #[test]
-fn the_margin_is_60_s_where_none_is_given() {
-    let (stage, token) = Stage::after_a_fetch_of(keys("old"));
-    stage.at(s(840) - TICK);
-    assert_same(&stage.token(&jane()), &token);
-    stage.at(s(840));
-    assert_differs(&stage.token(&jane()), &token);
+fn the_refresh_margin_is_60_s_by_default() {
+    let (harness, token) = Harness::after_a_fetch_of(keys("old"));
+    harness.set_clock(s(840) - TICK);
+    assert_same(&harness.token(&jane()), &token);
+    harness.set_clock(s(840));
+    assert_differs(&harness.token(&jane()), &token);
 }
 
 #[test]
-fn a_tokens_life_counts_from_the_whole_second_of_its_date() {
-    let stage = Stage::new();
-    stage.provider.answer(1, keys("old"));
-    stage.at(s(1) - TICK);
-    let token = stage.token(&jane());
+fn a_tokens_lifetime_counts_from_the_whole_second_of_its_date() {
+    let harness = Harness::new();
+    harness.provider.answer(1, keys("old"));
+    harness.set_clock(s(1) - TICK);
+    let token = harness.token(&jane());
     assert_eq!(token.expires_at(), at(s(900)));
-    stage.at(s(840));
-    assert_differs(&stage.token(&jane()), &token);
+    harness.set_clock(s(840));
+    assert_differs(&harness.token(&jane()), &token);
 }
 
 #[test]
-fn a_fresh_token_is_returned_while_a_fetch_is_under_way() {
-    let (stage, _) = Stage::after_a_fetch_of(keys("old"));
-    stage.at(s(100));
-    let fresh = stage.token(&joe());
-    stage.at(s(901));
-    let _starter = stage.waiting_call(&jane());
-    assert_same(&stage.token(&joe()), &fresh);
-    assert_eq!(stage.provider.calls(), 2);
+fn a_fresh_token_is_returned_while_a_fetch_is_in_flight() {
+    let (harness, _) = Harness::after_a_fetch_of(keys("old"));
+    harness.set_clock(s(100));
+    let fresh = harness.token(&joe());
+    harness.set_clock(s(901));
+    let _starter = harness.pending_call(&jane());
+    assert_same(&harness.token(&joe()), &fresh);
+    assert_eq!(harness.provider.calls(), 2);
 }
 
 #[test]
-fn every_token_is_the_one_that_a_signer_makes() {
-    let stage = Stage::with(|builder| builder.region("eu-west-3"));
+fn every_token_equals_the_token_of_a_signer() {
+    let harness = Harness::with(|builder| builder.region("eu-west-3"));
     let credentials = keys_until("old", 3 * DAY);
-    stage.provider.answer(1, credentials.clone());
+    harness.provider.answer(1, credentials.clone());
     let hosts = [
-        "mydb.abc123xyz.us-east-1.rds.amazonaws.com",
+        HOST,
         "mydb.abc123xyz.eu-central-1.rds.amazonaws.com",
         "localhost",
     ];
-    // At 7200 s another day begins in UTC.
+    // At 7200 s the UTC day changes.
     for now in [s(0), s(6000), s(7200), DAY + s(7200)] {
-        stage.at(now);
+        harness.set_clock(now);
         for host in hosts {
             for (port, user) in [(5432, "jane"), (5433, "jane"), (5432, "Jane")] {
                 let login = Login::new(host, port, user).unwrap();
                 let region = login.region().unwrap_or("eu-west-3");
                 let signed_for = login.clone().with_region(region).unwrap();
                 assert_same(
-                    &stage.token(&login),
+                    &harness.token(&login),
                     &signed(&credentials, &signed_for, now),
                 );
             }
         }
     }
-    assert_eq!(stage.provider.calls(), 1);
+    assert_eq!(harness.provider.calls(), 1);
 }
 
-// Usable: not fresh, not expired
+// Valid
 
 #[test]
-fn the_caller_that_starts_a_renewal_waits_for_it() {
-    let (stage, _) = Stage::with_a_usable_token(s(60));
-    let mut starter = stage.waiting_call(&jane());
-    assert_eq!(stage.provider.calls(), 2);
-    stage.provider.answer(2, keys("new"));
+fn the_caller_that_starts_a_refresh_waits_for_it() {
+    let (harness, _) = Harness::with_a_valid_token(s(60));
+    let mut starter = harness.pending_call(&jane());
+    assert_eq!(harness.provider.calls(), 2);
+    harness.provider.answer(2, keys("new"));
     run([&mut starter]);
-    let renewed = signed(&keys("new"), &jane(), s(840));
-    assert_same(&starter.token(), &renewed);
-    assert_same(&stage.token(&jane()), &renewed);
+    let refreshed = signed(&keys("new"), &jane(), s(840));
+    assert_same(&starter.token(), &refreshed);
+    assert_same(&harness.token(&jane()), &refreshed);
 }
 
 #[test]
-fn others_that_find_a_fetch_under_way_get_the_usable_token_at_once() {
-    // Both are due when the tokens are no longer fresh. The others could sign anew.
+fn callers_that_find_a_fetch_in_flight_get_the_valid_token_at_once() {
+    // In both cases a fetch is due when the tokens are no longer fresh, and the credentials are valid.
     for credentials in [keys_until("old", s(950)), keys("old")] {
-        let (stage, _) = Stage::after_a_fetch_of(credentials);
-        stage.at(s(20));
-        let [kims, joes] = [kim(), joe()].map(|login| stage.token(&login));
-        stage.at(s(910));
-        let mut starter = stage.waiting_call(&kim());
+        let (harness, _) = Harness::after_a_fetch_of(credentials);
+        harness.set_clock(s(20));
+        let [kims, joes] = [kim(), joe()].map(|login| harness.token(&login));
+        harness.set_clock(s(910));
+        let mut starter = harness.pending_call(&kim());
         for _ in 0..3 {
-            assert_same(&stage.token(&kim()), &kims);
-            assert_same(&stage.token(&joe()), &joes);
+            assert_same(&harness.token(&kim()), &kims);
+            assert_same(&harness.token(&joe()), &joes);
         }
-        starter.waits();
-        stage.provider.answer(2, keys("new"));
+        starter.assert_pending();
+        harness.provider.answer(2, keys("new"));
         run([&mut starter]);
         for login in [kim(), joe()] {
-            assert_eq!(key(&stage.token(&login)), "new");
+            assert_eq!(key(&harness.token(&login)), "new");
         }
-        assert_eq!(stage.provider.calls(), 2);
+        assert_eq!(harness.provider.calls(), 2);
     }
 }
 
 #[test]
-fn a_fetch_of_a_caller_that_was_dropped_or_is_never_polled_again_refreshes_the_tokens_all_the_same()
-{
+fn a_fetch_whose_caller_was_dropped_or_is_never_polled_again_refreshes_the_tokens() {
     for is_dropped in [false, true] {
-        let (stage, token) = Stage::with_a_usable_token(s(60));
-        let starter = stage.waiting_call(&jane());
-        let _kept_unpolled = (!is_dropped).then_some(starter);
-        assert_same(&stage.token(&jane()), &token);
-        stage.provider.answer(2, keys("new"));
-        assert_eq!(key(&stage.token(&jane())), "new");
-        assert_eq!(key(&stage.token(&joe())), "new");
-        assert_eq!(stage.provider.calls(), 2);
+        let (harness, token) = Harness::with_a_valid_token(s(60));
+        let starter = harness.pending_call(&jane());
+        let _never_polled_again = (!is_dropped).then_some(starter);
+        assert_same(&harness.token(&jane()), &token);
+        harness.provider.answer(2, keys("new"));
+        assert_eq!(key(&harness.token(&jane())), "new");
+        assert_eq!(key(&harness.token(&joe())), "new");
+        assert_eq!(harness.provider.calls(), 2);
     }
 }
 
 #[test]
-fn if_the_renewal_fails_the_usable_token_is_handed_out() {
-    for failure in [failure(), Answer::Panic, keys_until("dead", s(840)).into()] {
-        let (stage, token) = Stage::with_a_usable_token(s(60));
-        let mut starter = stage.waiting_call(&jane());
-        stage.provider.answer(2, failure);
+fn if_a_refresh_fails_the_valid_token_is_returned() {
+    for failure in [
+        failure(),
+        Answer::Panic,
+        keys_until("expired", s(840)).into(),
+    ] {
+        let (harness, token) = Harness::with_a_valid_token(s(60));
+        let mut starter = harness.pending_call(&jane());
+        harness.provider.answer(2, failure);
         run([&mut starter]);
         assert_same(&starter.token(), &token);
-        assert_same(&stage.token(&jane()), &token);
-        assert_eq!(stage.provider.calls(), 2);
+        assert_same(&harness.token(&jane()), &token);
+        assert_eq!(harness.provider.calls(), 2);
     }
 }
 
 #[test]
-fn a_token_that_expired_during_the_wait_is_not_handed_out() {
-    for (now, is_usable) in [(s(900) - TICK, true), (s(900), false)] {
-        let (stage, token) = Stage::with_a_usable_token(s(20));
-        let mut starter = stage.waiting_call(&jane());
-        stage.at(now);
-        stage.provider.answer(2, failure());
+fn a_token_that_expired_during_the_wait_is_not_returned() {
+    for (wait, is_valid) in [(s(20) - TICK, true), (s(20), false)] {
+        let (harness, token) = Harness::with_a_valid_token(s(20));
+        let mut starter = harness.pending_call(&jane());
+        harness.advance(wait);
+        harness.provider.answer(2, failure());
         run([&mut starter]);
-        if is_usable {
+        if is_valid {
             assert_same(&starter.token(), &token);
         } else {
             let error = starter.error();
@@ -173,127 +176,127 @@ fn a_token_that_expired_during_the_wait_is_not_handed_out() {
 }
 
 #[test]
-fn after_a_failed_renewal_no_new_fetch_starts_for_5_s() {
-    let (stage, token) = Stage::with_a_usable_token(s(60));
-    let mut starter = stage.waiting_call(&jane());
-    // The failure counts, not the start.
-    stage.at(s(844));
-    stage.provider.answer(2, failure());
+fn after_a_failed_refresh_no_fetch_starts_for_5_s() {
+    let (harness, token) = Harness::with_a_valid_token(s(60));
+    let mut starter = harness.pending_call(&jane());
+    // The 5 s count from the failure, not from the start of the fetch.
+    harness.advance(s(4));
+    harness.provider.answer(2, failure());
     run([&mut starter]);
-    for now in [s(844), s(845), s(849) - TICK] {
-        stage.at(now);
-        assert_same(&stage.token(&jane()), &token);
-        // The 5 s hold for the cache, not for each login.
+    for step in [s(0), s(1), s(4) - TICK] {
+        harness.advance(step);
+        assert_same(&harness.token(&jane()), &token);
+        // The 5 s apply to the whole cache, not to each login.
         assert_same(
-            &stage.token(&joe()),
+            &harness.token(&joe()),
             &signed(&keys_until("old", s(900)), &joe(), s(844)),
         );
     }
-    assert_eq!(stage.provider.calls(), 2);
-    stage.at(s(849));
-    stage.waiting_call(&jane());
-    assert_eq!(stage.provider.calls(), 3);
+    assert_eq!(harness.provider.calls(), 2);
+    harness.advance(TICK);
+    harness.pending_call(&jane());
+    assert_eq!(harness.provider.calls(), 3);
 }
 
 #[test]
-fn a_failure_in_the_future_holds_no_fetch_back() {
-    let (stage, _) = Stage::with_a_usable_token(s(20));
-    let mut starter = stage.waiting_call(&jane());
-    stage.provider.answer(2, failure());
+fn a_failure_in_the_future_delays_no_fetch() {
+    let (harness, _) = Harness::with_a_valid_token(s(20));
+    let mut starter = harness.pending_call(&jane());
+    harness.provider.answer(2, failure());
     run([&mut starter]);
-    stage.at(s(860));
-    stage.waiting_call(&jane());
-    assert_eq!(stage.provider.calls(), 3);
+    harness.set_clock(s(860));
+    harness.pending_call(&jane());
+    assert_eq!(harness.provider.calls(), 3);
 }
 
 #[test]
-fn a_renewal_that_would_not_live_longer_returns_the_token_in_hand() {
-    for (expiry, lives_longer) in [
+fn if_a_refresh_gives_no_later_expiry_the_cached_token_is_returned() {
+    for (expiry, is_later) in [
         (s(900) - TICK, false),
         (s(900), false),
         (s(900) + TICK, true),
     ] {
-        let (stage, token) = Stage::with_a_usable_token(s(60));
-        let mut starter = stage.waiting_call(&jane());
+        let (harness, token) = Harness::with_a_valid_token(s(60));
+        let mut starter = harness.pending_call(&jane());
         let new = keys_until("new", expiry);
-        stage.provider.answer(2, new.clone());
+        harness.provider.answer(2, new.clone());
         run([&mut starter]);
-        let expected = match lives_longer {
+        let expected = match is_later {
             true => signed(&new, &jane(), s(840)),
             false => token,
         };
         assert_same(&starter.token(), &expected);
-        stage.at(s(841));
-        assert_same(&stage.token(&jane()), &expected);
-        // Nor is there a fetch before 30 s have passed.
-        assert_eq!(stage.provider.calls(), 2);
+        harness.advance(s(1));
+        assert_same(&harness.token(&jane()), &expected);
+        // No fetch starts before 30 s have passed.
+        assert_eq!(harness.provider.calls(), 2);
     }
 }
 
 #[test]
-fn nor_does_one_take_the_place_of_the_token_that_another_call_has_brought_meanwhile() {
-    let stage = Stage::new();
-    let [mut first, mut second] = [stage.waiting_call(&jane()), stage.waiting_call(&jane())];
-    stage.provider.answer(1, keys_until("short", s(500)));
+fn a_token_without_a_later_expiry_does_not_replace_the_token_of_a_concurrent_call() {
+    let harness = Harness::new();
+    let [mut first, mut second] = [harness.pending_call(&jane()), harness.pending_call(&jane())];
+    harness.provider.answer(1, keys_until("short", s(500)));
     run([&mut first]);
-    stage.at(s(1));
+    harness.advance(s(1));
     run([&mut second]);
     assert_same(&second.token(), &first.token());
-    assert_same(&stage.token(&jane()), &first.token());
+    assert_same(&harness.token(&jane()), &first.token());
 }
 
 #[test]
-fn credentials_of_fifty_seconds_do_not_sign_anew_at_every_call() {
-    let (stage, token) = Stage::after_a_fetch_of(keys_until("old", s(50)));
-    for now in 0..30 {
-        stage.at(s(now));
-        assert_same(&stage.token(&jane()), &token);
+fn credentials_that_expire_in_50_s_do_not_sign_again_at_every_call() {
+    let (harness, token) = Harness::after_a_fetch_of(keys_until("old", s(50)));
+    for _ in 0..30 {
+        assert_same(&harness.token(&jane()), &token);
+        harness.advance(s(1));
     }
-    assert_eq!(stage.provider.calls(), 1);
+    assert_eq!(harness.provider.calls(), 1);
 }
 
-// No usable token
+// No valid token
 
 #[test]
-fn live_credentials_at_hand_sign_a_new_token_without_a_provider_call() {
-    let (stage, token) = Stage::after_a_fetch_of(keys("old"));
+fn cached_valid_credentials_sign_a_new_token_without_a_provider_call() {
+    let (harness, token) = Harness::after_a_fetch_of(keys("old"));
     for (now, login) in [(s(300), joe()), (s(840), jane()), (s(900), kim())] {
-        stage.at(now);
-        assert_same(&stage.token(&login), &signed(&keys("old"), &login, now));
+        harness.set_clock(now);
+        assert_same(&harness.token(&login), &signed(&keys("old"), &login, now));
     }
-    assert_differs(&stage.token(&jane()), &token);
-    assert_eq!(stage.provider.calls(), 1);
+    assert_differs(&harness.token(&jane()), &token);
+    assert_eq!(harness.provider.calls(), 1);
 }
 
 #[test]
-fn while_live_credentials_are_renewed_they_sign_for_all_but_the_caller_that_waits() {
-    let (stage, _) = Stage::after_a_fetch_of(keys_until("old", s(900)));
-    stage.at(s(500));
-    let mut starter = stage.waiting_call(&joe());
+fn while_valid_credentials_are_refreshed_they_sign_for_all_callers_but_the_starter() {
+    let (harness, _) = Harness::after_a_fetch_of(keys_until("old", s(900)));
+    harness.set_clock(s(500));
+    let mut starter = harness.pending_call(&joe());
     for login in [kim(), joe()] {
         let expected = signed(&keys_until("old", s(900)), &login, s(500));
-        assert_same(&stage.token(&login), &expected);
+        assert_same(&harness.token(&login), &expected);
     }
-    stage.provider.answer(2, keys("new"));
+    harness.provider.answer(2, keys("new"));
     run([&mut starter]);
     assert_eq!(key(&starter.token()), "new");
-    assert_eq!(stage.provider.calls(), 2);
+    assert_eq!(harness.provider.calls(), 2);
 }
 
 #[test]
-fn if_their_renewal_fails_live_credentials_sign_if_they_still_live_after_the_wait() {
-    for (now, live) in [(s(900) - TICK, true), (s(900), false)] {
+fn if_a_fetch_fails_cached_credentials_sign_if_they_are_valid_after_the_wait() {
+    for (wait, are_valid) in [(s(20) - TICK, true), (s(20), false)] {
         let old = keys_until("old", s(900));
-        let (stage, _) = Stage::after_a_fetch_of(old.clone());
-        stage.at(s(880));
-        let mut starter = stage.waiting_call(&joe());
-        stage.at(now);
-        stage.provider.answer(2, failure());
+        let (harness, _) = Harness::after_a_fetch_of(old.clone());
+        harness.set_clock(s(880));
+        let mut starter = harness.pending_call(&joe());
+        harness.advance(wait);
+        harness.provider.answer(2, failure());
         run([&mut starter]);
-        if live {
+        if are_valid {
             assert_same(&starter.token(), &signed(&old, &joe(), s(899)));
-            assert_same(&stage.token(&kim()), &signed(&old, &kim(), s(899)));
-            assert_eq!(stage.provider.calls(), 2);
+            assert_same(&harness.token(&kim()), &signed(&old, &kim(), s(899)));
+            assert_eq!(harness.provider.calls(), 2);
         } else {
             let error = starter.error();
             assert!(matches!(error, Error::CredentialsFailed { .. }), "{error}");
@@ -302,77 +305,77 @@ fn if_their_renewal_fails_live_credentials_sign_if_they_still_live_after_the_wai
 }
 
 #[test]
-fn where_there_are_no_live_credentials_all_wait_for_one_fetch() {
-    // Cold, and with a token and credentials that have expired.
-    let cold = Stage::new();
-    let (expired, _) = Stage::after_a_fetch_of(keys_until("old", s(900)));
-    expired.at(s(900));
-    for stage in [cold, expired] {
-        let fetch = stage.provider.calls() + 1;
+fn without_valid_credentials_all_callers_wait_for_one_fetch() {
+    // A cold cache, and a cache with an expired token and expired credentials.
+    let cold = Harness::new();
+    let (expired, _) = Harness::after_a_fetch_of(keys_until("old", s(900)));
+    expired.set_clock(s(900));
+    for harness in [cold, expired] {
+        let fetch = harness.provider.calls() + 1;
         let logins = [jane(), joe(), jane(), kim(), joe()];
-        let mut calls = logins.each_ref().map(|login| stage.waiting_call(login));
-        stage.provider.answer(fetch, keys("new"));
+        let mut calls = logins.each_ref().map(|login| harness.pending_call(login));
+        harness.provider.answer(fetch, keys("new"));
         run(&mut calls);
         for (call, login) in calls.iter_mut().zip(&logins) {
             let token = call.token();
             assert_eq!(key(&token), "new");
-            assert_same(&token, &stage.token(login));
+            assert_same(&token, &harness.token(login));
         }
-        assert_eq!(stage.provider.calls(), fetch);
+        assert_eq!(harness.provider.calls(), fetch);
     }
 }
 
 #[test]
-fn if_it_fails_all_who_waited_get_that_failure_and_the_next_caller_starts_anew() {
-    let stage = Stage::new();
-    let mut calls = [jane(), joe(), jane()].map(|login| stage.waiting_call(&login));
-    stage.provider.answer(1, failure());
+fn if_a_fetch_fails_all_its_waiters_get_the_error_and_the_next_call_starts_another() {
+    let harness = Harness::new();
+    let mut calls = [jane(), joe(), jane()].map(|login| harness.pending_call(&login));
+    harness.provider.answer(1, failure());
     let [first, others @ ..] = &mut calls;
     run([first]);
-    let mut next = stage.waiting_call(&kim());
-    assert_eq!(stage.provider.calls(), 2);
-    // Those who had not been polled since get the failure that they waited for, too.
+    let mut next = harness.pending_call(&kim());
+    assert_eq!(harness.provider.calls(), 2);
+    // The other waiters get the error as well, although the next fetch has started.
     run(others);
     for call in &mut calls {
         let error = call.error();
         assert!(matches!(error, Error::CredentialsFailed { .. }), "{error}");
     }
-    stage.provider.answer(2, keys("new"));
+    harness.provider.answer(2, keys("new"));
     run([&mut next]);
     assert_eq!(key(&next.token()), "new");
 }
 
 #[test]
-fn callers_without_a_usable_token_do_not_wait_for_the_pauses_of_those_with_one() {
-    // Jane's token outlives the credentials that were fetched last.
-    let (stage, token) = Stage::with_a_usable_token(s(60));
-    stage.provider.answer(2, keys_until("short", s(850)));
-    assert_same(&stage.token(&jane()), &token);
-    stage.at(s(850));
-    assert_same(&stage.token(&jane()), &token);
-    assert_eq!(stage.provider.calls(), 2);
-    let mut without = stage.waiting_call(&joe());
-    assert_eq!(stage.provider.calls(), 3);
-    assert_same(&stage.token(&jane()), &token);
-    stage.provider.answer(3, failure());
+fn callers_without_a_valid_token_ignore_the_backoff_of_callers_with_a_valid_token() {
+    // Jane's token expires later than the credentials of the last fetch.
+    let (harness, token) = Harness::with_a_valid_token(s(60));
+    harness.provider.answer(2, keys_until("short", s(850)));
+    assert_same(&harness.token(&jane()), &token);
+    harness.set_clock(s(850));
+    assert_same(&harness.token(&jane()), &token);
+    assert_eq!(harness.provider.calls(), 2);
+    let mut without = harness.pending_call(&joe());
+    assert_eq!(harness.provider.calls(), 3);
+    assert_same(&harness.token(&jane()), &token);
+    harness.provider.answer(3, failure());
     run([&mut without]);
     without.error();
-    assert_same(&stage.token(&jane()), &token);
-    assert_eq!(stage.provider.calls(), 3);
-    stage.waiting_call(&joe());
-    assert_eq!(stage.provider.calls(), 4);
+    assert_same(&harness.token(&jane()), &token);
+    assert_eq!(harness.provider.calls(), 3);
+    harness.pending_call(&joe());
+    assert_eq!(harness.provider.calls(), 4);
 }
 
 #[test]
-fn a_usable_token_that_outlives_the_credentials_at_hand_is_renewed_as_any_other() {
-    let (stage, token) = Stage::with_a_usable_token(s(60));
-    stage.provider.answer(2, keys_until("short", s(850)));
-    assert_same(&stage.token(&jane()), &token);
-    stage.at(s(870) - TICK);
-    assert_same(&stage.token(&jane()), &token);
-    stage.at(s(870));
-    let mut starter = stage.waiting_call(&jane());
-    stage.provider.answer(3, keys("new"));
+fn a_valid_token_that_outlives_the_cached_credentials_is_refreshed_like_any_other() {
+    let (harness, token) = Harness::with_a_valid_token(s(60));
+    harness.provider.answer(2, keys_until("short", s(850)));
+    assert_same(&harness.token(&jane()), &token);
+    harness.set_clock(s(870) - TICK);
+    assert_same(&harness.token(&jane()), &token);
+    harness.set_clock(s(870));
+    let mut starter = harness.pending_call(&jane());
+    harness.provider.answer(3, keys("new"));
     run([&mut starter]);
     assert_eq!(key(&starter.token()), "new");
 }
@@ -380,60 +383,60 @@ fn a_usable_token_that_outlives_the_credentials_at_hand_is_renewed_as_any_other(
 // The wall clock decides
 
 #[test]
-fn after_a_suspend_the_token_is_renewed() {
-    let (stage, token) = Stage::after_a_fetch_of(keys_until("old", s(3600)));
-    stage.at(s(3599));
-    stage.provider.answer(2, keys("new"));
-    let renewed = stage.token(&jane());
-    assert_differs(&renewed, &token);
-    assert_eq!(renewed.expires_at(), at(s(3599 + 900)));
-    stage.at(s(8 * 3600));
-    stage.provider.answer(3, keys("newer"));
-    assert_eq!(key(&stage.token(&jane())), "newer");
+fn after_a_suspend_the_token_is_refreshed() {
+    let (harness, token) = Harness::after_a_fetch_of(keys_until("old", s(3600)));
+    harness.set_clock(s(3599));
+    harness.provider.answer(2, keys("new"));
+    let refreshed = harness.token(&jane());
+    assert_differs(&refreshed, &token);
+    assert_eq!(refreshed.expires_at(), at(s(3599 + 900)));
+    harness.set_clock(s(8 * 3600));
+    harness.provider.answer(3, keys("newer"));
+    assert_eq!(key(&harness.token(&jane())), "newer");
 }
 
 #[test]
-fn where_the_clock_has_gone_back_to_more_than_60_s_before_a_token_was_signed_it_is_signed_anew() {
+fn if_the_clock_was_set_back_to_more_than_60_s_before_a_token_was_signed_it_is_signed_again() {
     for now in [s(1000) - TICK, s(940)] {
-        let stage = Stage::new();
-        stage.at(s(1000));
-        stage.provider.answer(1, keys("old"));
-        let token = stage.token(&jane());
-        stage.at(now);
-        assert_same(&stage.token(&jane()), &token);
-        assert_eq!(stage.provider.calls(), 1);
+        let harness = Harness::new();
+        harness.set_clock(s(1000));
+        harness.provider.answer(1, keys("old"));
+        let token = harness.token(&jane());
+        harness.set_clock(now);
+        assert_same(&harness.token(&jane()), &token);
+        assert_eq!(harness.provider.calls(), 1);
     }
     let old = keys_until("old", DAY);
     for now in [s(940) - TICK, s(0)] {
-        let (stage, _) = Stage::after_a_fetch_of(old.clone());
-        stage.at(s(1000));
-        stage.token(&jane());
-        stage.at(now);
-        let anew = signed(&old, &jane(), now);
-        assert_same(&stage.token(&jane()), &anew);
-        // It takes the other's place, although that one expires later.
-        assert_same(&stage.token(&jane()), &anew);
-        assert_eq!(stage.provider.calls(), 1);
+        let (harness, _) = Harness::after_a_fetch_of(old.clone());
+        harness.set_clock(s(1000));
+        harness.token(&jane());
+        harness.set_clock(now);
+        let signed_again = signed(&old, &jane(), now);
+        assert_same(&harness.token(&jane()), &signed_again);
+        // The new token is cached, although the old token expires later.
+        assert_same(&harness.token(&jane()), &signed_again);
+        assert_eq!(harness.provider.calls(), 1);
     }
 }
 
 #[test]
-fn nor_is_such_a_token_handed_out_when_its_renewal_fails() {
-    for (now, is_usable) in [(s(940), true), (s(940) - TICK, false)] {
-        let stage = Stage::with(|builder| builder.refresh_margin(s(120)));
+fn a_token_signed_more_than_60_s_in_the_future_is_not_returned_if_its_refresh_fails() {
+    for (now, is_valid) in [(s(940), true), (s(940) - TICK, false)] {
+        let harness = Harness::with(|builder| builder.refresh_margin(s(120)));
         let old = keys_until("old", s(1050));
-        stage.at(s(1000));
-        stage.provider.answer(1, old.clone());
-        let token = stage.token(&jane());
-        stage.at(now);
-        stage.provider.answer(2, failure());
-        let expected = if is_usable {
+        harness.set_clock(s(1000));
+        harness.provider.answer(1, old.clone());
+        let token = harness.token(&jane());
+        harness.set_clock(now);
+        harness.provider.answer(2, failure());
+        let expected = if is_valid {
             token
         } else {
             signed(&old, &jane(), now)
         };
-        assert_same(&stage.token(&jane()), &expected);
-        assert_eq!(stage.provider.calls(), 2);
+        assert_same(&harness.token(&jane()), &expected);
+        assert_eq!(harness.provider.calls(), 2);
     }
 }
 
@@ -442,11 +445,11 @@ fn a_clock_out_of_range_is_an_error_and_no_panic() {
     let [first, last] = ends_of_time();
     for now in [first, UNIX_EPOCH - TICK, last] {
         for expiry in [None, Some(first), Some(UNIX_EPOCH), Some(last)] {
-            let stage = Stage::new();
+            let harness = Harness::new();
             let credentials = Credentials::new("akid", "secret", None, expiry, "test");
-            stage.provider.answer(1, credentials.clone());
-            stage.clock.set(now);
-            let error = stage.error(&jane());
+            harness.provider.answer(1, credentials.clone());
+            harness.clock.set(now);
+            let error = harness.error(&jane());
             let is_expired = expiry.is_some_and(|expiry| expiry <= now);
             assert!(
                 match error {

@@ -1,4 +1,4 @@
-//! The example programs, run as a person runs them: in a process and an environment of their own.
+//! Runs the example programs, each in a process and an environment of its own.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// No run takes as long on any machine; one that does hangs.
+/// No run takes longer on any machine, unless the program hangs.
 const CHILD_BOUND: Duration = Duration::from_secs(60);
 
 pub struct Output {
@@ -16,7 +16,7 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// Runs the example `program` to its end, in `environment` alone.
+/// Runs the example `program` to its end, with only `environment`.
 pub fn run<'a>(
     program: &str,
     arguments: &[&str],
@@ -43,14 +43,14 @@ pub fn run<'a>(
     }
 }
 
-/// Reads to the end, which comes when the child exits, in a thread.
+/// Reads in a thread until the child exits.
 fn text_of(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut text = String::new();
         pipe.read_to_string(&mut text)
             .expect("the child writes UTF-8");
-        // Nobody listens when the bound has passed.
+        // The receiver is dropped after a timeout.
         let _ = sender.send(text);
     });
     receiver
@@ -58,13 +58,13 @@ fn text_of(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
 
 fn within_bound(child: &mut Child, text: &mpsc::Receiver<String>) -> String {
     text.recv_timeout(CHILD_BOUND).unwrap_or_else(|_| {
-        // It may have exited in this moment.
+        // The child may have exited just now.
         let _ = child.kill();
         panic!("the example took longer than {CHILD_BOUND:?}")
     })
 }
 
-/// Cargo builds a package's examples for `cargo test`, and lays them beside the tests.
+/// `cargo test` builds the examples of the package next to the tests.
 fn path_of(program: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the path of this test");
     let target = test.ancestors().nth(2).expect("the test lies in `deps`");

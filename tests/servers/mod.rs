@@ -1,4 +1,4 @@
-//! The real servers of `tests/rds`, and how a test logs in to them.
+//! The real servers of `tests/rds`, and logins to them.
 #![allow(
     dead_code,
     reason = "each test binary that includes this module uses a part of it"
@@ -18,9 +18,9 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// A user name with all that a URL and a token must encode.
+/// A user name with characters that URLs and tokens must encode.
 pub const ODD_USER: &str = "we/ird us+er@x%é";
-/// The access keys that the servers know, by the length of their session tokens.
+/// The access keys of the servers, named by the length of their session tokens.
 pub const KEYS: [&str; 3] = ["long-term", "session-1600", "session-4000"];
 
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,7 @@ pub enum Engine {
 pub const ENGINES: [Engine; 2] = [Engine::Postgres, Engine::MariaDb];
 
 impl Engine {
-    /// The example that logs in there.
+    /// The example program for this engine.
     pub fn example(self) -> &'static str {
         match self {
             Engine::Postgres => "postgres",
@@ -40,7 +40,7 @@ impl Engine {
         }
     }
 
-    /// The name of the server with TLS in the record of what was received.
+    /// The name of the server with TLS in the record of received passwords.
     pub fn server(self) -> &'static str {
         match self {
             Engine::Postgres => "postgres",
@@ -62,7 +62,7 @@ pub struct Key {
     pub session_token: Option<String>,
 }
 
-/// The servers that run now; `tests/rds/README.md` says what they have to offer.
+/// The running servers. `tests/rds/README.md` describes them.
 pub struct Servers {
     description: Value,
 }
@@ -80,7 +80,7 @@ impl Servers {
         self.text("host")
     }
 
-    /// Leads to the same servers, but is not in their certificate.
+    /// A second name of the same servers, missing in their certificate.
     pub fn unverified_host(&self) -> &str {
         self.text("unverified_host")
     }
@@ -89,12 +89,12 @@ impl Servers {
         self.text("region")
     }
 
-    /// The file of the CA that the servers' certificate comes from.
+    /// The file of the CA of the servers' certificate.
     pub fn ca(&self) -> &str {
         self.text("ca")
     }
 
-    /// The file of a CA that has signed nothing.
+    /// The file of a CA without any signature.
     pub fn other_ca(&self) -> &str {
         self.text("other_ca")
     }
@@ -121,7 +121,7 @@ impl Servers {
         }
     }
 
-    /// What became of each password that `server` received from `user`: `accepted`, or why it was refused.
+    /// For each password received by `server` from `user`: `accepted`, or the reason of the rejection.
     pub fn received(&self, server: &str, user: &str) -> Vec<String> {
         let records = fs::read_to_string(self.state().join("received.jsonl")).unwrap_or_default();
         records
@@ -137,7 +137,7 @@ impl Servers {
             .collect()
     }
 
-    /// From now on the servers' clock is so far ahead for `user`.
+    /// Sets the servers' clock for `user` ahead by `seconds`.
     pub fn move_clock(&self, user: &str, seconds: i64) {
         let hex: String = user.bytes().map(|byte| format!("{byte:02x}")).collect();
         let offsets = self.state().join("clock-offsets");
@@ -146,7 +146,7 @@ impl Servers {
         fs::rename(&new, offsets.join(hex)).expect("a clock offset takes effect");
     }
 
-    /// Logs in over verified TLS; the user's name as the server tells it, or the error.
+    /// Logs in over verified TLS. Returns the user's name from the server.
     pub fn log_in(&self, engine: Engine, user: &str, password: &str) -> anyhow::Result<String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

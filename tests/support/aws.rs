@@ -1,37 +1,26 @@
-//! Stand-ins, on the loopback, of the places where AWS hands out credentials: EC2's instance metadata, a container's
-//! credentials endpoint, STS. Each demands what its original demands, and answers in its original's words.
+//! Stand-ins, on the loopback, for the services that hand out AWS credentials: EC2's instance metadata, a container's
+//! credentials endpoint, STS. Each stand-in demands what the real service demands, and answers with the same documents.
 //!
-//! A stand-in has nothing to hand out until [`StandIn::hand_out`] gives it keys, can be told to misbehave at any
-//! time, and records every request. A test whose own process is to use them has one of its own, by [`alone`].
-#![allow(
-    dead_code,
-    reason = "each test binary that includes this module uses a part of it"
-)]
+//! A stand-in has no keys until [`StandIn::hand_out`], misbehaves when the test says so, and records all requests. A
+//! test that uses stand-ins in its own process runs [`alone`](super::alone::alone).
 
-use std::any::type_name;
-use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::mem;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-#[cfg(unix)]
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use std::{env, iter, mem, process};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
-/// The message of an STS that has no keys to hand out.
+/// The message of an STS without keys.
 pub const ACCESS_DENIED: &str = "the stand-in lets nobody assume this role";
 
 const IMDS_TOKEN: &str = "imds-session-token";
 const IMDS_TOKEN_HEADER: &str = "x-aws-ec2-metadata-token";
 const IMDS_TTL_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 
-/// Credentials to hand out.
+/// The credentials of a service.
 #[derive(Clone)]
 pub struct Keys {
     pub access_key_id: String,
@@ -40,22 +29,22 @@ pub struct Keys {
     pub expires_at: SystemTime,
 }
 
-/// How a stand-in treats the requests that it gets.
+/// How a stand-in answers.
 #[derive(Clone, Copy)]
 pub enum Behaviour {
-    /// As its original does.
+    /// Answers as the real service does.
     Answer,
     /// Answers each request with this status and an empty body.
     Status(u16),
-    /// Sends the first half of each JSON or XML document as if it were the whole.
+    /// Sends only the first half of each JSON or XML document.
     Truncate,
-    /// Reads the request and never answers; the connection stays open until the stand-in is dropped.
+    /// Reads the request and never answers. The connection stays open until the stand-in is dropped.
     Hang,
-    /// Holds each request until told another behaviour, and then treats it so.
+    /// Holds each request until the test sets the next behaviour.
     Hold,
 }
 
-/// One HTTP server on a port of its own; dropping it closes the port.
+/// An HTTP server on a free port. Dropping the stand-in closes the port.
 pub struct StandIn {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -79,19 +68,19 @@ struct State {
 }
 
 impl StandIn {
-    /// EC2's instance metadata (IMDSv2) in `region`. Without keys it is an instance that has no role.
+    /// EC2's instance metadata (IMDSv2) in `region`. Without keys the instance has no role.
     pub fn imds(region: &str) -> StandIn {
         let region = region.to_owned();
         StandIn::start(move |request, keys| imds(request, keys, &region))
     }
 
-    /// A container's credentials endpoint that demands `authorization`. Without keys it knows no credentials.
+    /// A container's credentials endpoint with this `authorization`. Without keys it answers 404.
     pub fn container(authorization: &str) -> StandIn {
         let authorization = authorization.to_owned();
         StandIn::start(move |request, keys| container(request, keys, &authorization))
     }
 
-    /// STS, for `AssumeRole` of `role_arn` signed by `access_key_id`. Without keys it denies access.
+    /// STS, for `AssumeRole` of `role_arn` signed by `access_key_id`. Without keys STS denies access.
     pub fn sts_assume_role(role_arn: &str, access_key_id: &str) -> StandIn {
         let role_arn = role_arn.to_owned();
         let credential = format!("AWS4-HMAC-SHA256 Credential={access_key_id}/");
@@ -103,7 +92,7 @@ impl StandIn {
         })
     }
 
-    /// STS, for `AssumeRoleWithWebIdentity` of `role_arn` with `identity_token`. Without keys it denies access.
+    /// STS, for `AssumeRoleWithWebIdentity` of `role_arn` with `identity_token`. Without keys STS denies access.
     pub fn sts_web_identity(role_arn: &str, identity_token: &str) -> StandIn {
         let role_arn = role_arn.to_owned();
         let identity_token = identity_token.to_owned();
@@ -142,12 +131,12 @@ impl StandIn {
         }
     }
 
-    /// From now on these keys are handed out, or none.
+    /// Sets or removes the keys.
     pub fn hand_out(&self, keys: Option<&Keys>) {
         self.shared.state().keys = keys.cloned();
     }
 
-    /// From now on requests are treated like this; those that hang already go on hanging.
+    /// Sets the behaviour. Requests that hang already go on hanging.
     pub fn behave(&self, behaviour: Behaviour) {
         self.shared.state().behaviour = behaviour;
         self.shared.changed.notify_all();
@@ -158,7 +147,7 @@ impl StandIn {
         format!("http://{}", self.address)
     }
 
-    /// All requests so far, in the order of their arrival.
+    /// All requests so far, in order of arrival.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.state().requests.clone()
     }
@@ -172,11 +161,11 @@ impl StandIn {
         );
     }
 
-    /// Returns once the clients of all requests that hang have closed their connections.
+    /// Returns once all connections with a hanging request were closed by the client.
     pub fn wait_for_hang_ups(&self) {
         let hanging = mem::take(&mut self.shared.state().hanging);
         for mut stream in hanging {
-            // A connection that is reset is closed as well.
+            // A reset connection is closed as well.
             let _ = stream.read(&mut [0]);
         }
     }
@@ -200,7 +189,7 @@ impl Drop for StandIn {
             state.hanging.clear();
             self.shared.changed.notify_all();
         }
-        // The accept loop looks whether it is stopped when a connection wakes it.
+        // A connection wakes the accept loop, which then ends.
         if TcpStream::connect(self.address).is_ok()
             && let Some(accepting) = self.accepting.take()
         {
@@ -212,7 +201,7 @@ impl Drop for StandIn {
 }
 
 impl Shared {
-    /// Usable after a panic of an answer too, which the client has noticed as a broken connection.
+    /// Also works after a panic of an answer. The client has noticed the panic as a broken connection.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -233,12 +222,12 @@ impl Shared {
                 return;
             }
             let shared = self.clone();
-            // A connection that breaks off is its client's affair.
+            // Broken connections are ignored, because the client gets an error.
             thread::spawn(move || stream.and_then(|stream| shared.serve(stream)));
         }
     }
 
-    /// One request, then the connection closes: no client can wait behind another's.
+    /// Serves a single request per connection, so that no request waits for another.
     fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
         let request = Request::read(&stream)?;
         let response = {
@@ -263,7 +252,7 @@ impl Shared {
     }
 }
 
-/// A request as it arrived.
+/// A recorded request.
 #[derive(Clone)]
 pub struct Request {
     pub method: String,
@@ -278,7 +267,7 @@ impl Request {
         format!("{} {}", self.method, self.path)
     }
 
-    /// The value of the header `name`, which is in lower case.
+    /// The value of a header. `name` is in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -286,7 +275,7 @@ impl Request {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The region that the request is signed for, where it is signed with SigV4.
+    /// The region of the request's SigV4 signature, if any.
     pub fn signing_region(&self) -> Option<&str> {
         self.header("authorization")?.split('/').nth(2)
     }
@@ -376,7 +365,7 @@ impl Response {
     }
 }
 
-/// `security-credentials-extended`, which newer SDKs try first, is unknown to this one: they fall back.
+/// Does not know `security-credentials-extended`. Newer SDKs try it first and fall back.
 fn imds(request: &Request, keys: Option<&Keys>, region: &str) -> Response {
     if request.line() == "PUT /latest/api/token" {
         return match request.header(IMDS_TTL_HEADER) {
@@ -423,7 +412,7 @@ fn container(request: &Request, keys: Option<&Keys>, authorization: &str) -> Res
     }
 }
 
-/// `identified`: whether the request shows who its caller is.
+/// `identified`: whether the request has the identity of a known caller.
 fn sts(
     request: &Request,
     keys: Option<&Keys>,
@@ -505,139 +494,12 @@ fn timestamp(instant: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// The value of `name` in a percent-encoded query or form. A `+` is a plus: neither the SDK nor a token writes a
-/// space that way.
+/// The decoded value of `name` in a percent-encoded query or form. `+` stands for itself, because neither the SDK nor a
+/// token encodes a space as `+`.
 pub fn parameter(form: &str, name: &str) -> Option<String> {
     let encoded = form
         .split('&')
         .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
     let value = percent_encoding::percent_decode_str(encoded).decode_utf8();
     Some(value.expect("a value in UTF-8").into_owned())
-}
-
-/// Holds the path of its home folder, in the environment of a child.
-const HOME_OF_CHILD: &str = "RDS_IAM_TEST_HOME";
-
-/// No test takes as long on any machine; one that does hangs.
-const CHILD_BOUND: Duration = Duration::from_secs(90);
-
-/// Runs `test` in a process of its own, with `environment` alone: what a process has but one of, and reads from its
-/// environment, is new to each test.
-///
-/// The child is this test binary, told to run the calling test alone. There, `test` is run.
-#[track_caller]
-pub fn alone<F: FnOnce(&Home)>(environment: &[(&str, &str)], test: F) {
-    if let Some(folder) = env::var_os(HOME_OF_CHILD) {
-        thread::spawn(|| {
-            thread::sleep(CHILD_BOUND);
-            eprintln!("the test took longer than {CHILD_BOUND:?}");
-            process::abort()
-        });
-        return test(&Home(folder.into()));
-    }
-    let home = TemporaryHome::new();
-    // So few files can be opened that a test can use them up.
-    let output = Command::new("/bin/sh")
-        .args(["-c", r#"ulimit -n 256 && exec "$0" "$@""#])
-        .arg(env::current_exe().expect("the path of this test"))
-        .args(["--exact", name_of_test(&test), "--nocapture"])
-        .env_clear()
-        .envs(environment.iter().copied())
-        .env(HOME_OF_CHILD, &home.0)
-        .env("HOME", &home.0)
-        .env("AWS_CONFIG_FILE", home.0.join("config"))
-        .env("AWS_SHARED_CREDENTIALS_FILE", home.0.join("credentials"))
-        .output()
-        .expect("the test runs in a child");
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && stdout.contains("1 passed"),
-        "{}\n{stdout}\n{stderr}",
-        output.status
-    );
-}
-
-/// Runs `act` in a forked child, which has no thread but the calling one, and `meanwhile` here. For a test that is
-/// [`alone`].
-#[cfg(unix)]
-pub fn in_forked_child(act: impl FnOnce(), meanwhile: impl FnOnce()) {
-    use fork::{Fork, WEXITSTATUS, WIFEXITED, fork, waitpid};
-
-    let Fork::Parent(child) = fork().expect("a child") else {
-        thread::spawn(|| {
-            thread::sleep(CHILD_BOUND / 2);
-            eprintln!("the forked child hangs");
-            process::abort()
-        });
-        let outcome = catch_unwind(AssertUnwindSafe(act));
-        process::exit(i32::from(outcome.is_err()))
-    };
-    meanwhile();
-    let status = waitpid(child).expect("the child's status");
-    assert!(WIFEXITED(status) && WEXITSTATUS(status) == 0, "{status}");
-}
-
-/// The name of the test whose body a closure stands in.
-fn name_of_test<F>(_: &F) -> &'static str {
-    // `BINARY::TEST::{{closure}}`
-    let path = type_name::<F>();
-    path.split("::").nth(1).expect("a closure in a test")
-}
-
-/// The home folder of a test that is [`alone`], with the AWS SDK's files.
-pub struct Home(PathBuf);
-
-impl Home {
-    /// Writes a file of the home folder, `config` or `credentials`, in place of the one before.
-    pub fn write(&self, name: &str, text: &str) {
-        let (new, path) = (self.0.join("new"), self.0.join(name));
-        fs::write(&new, text).expect("a file in the home folder");
-        fs::rename(new, path).expect("a file in the home folder");
-    }
-
-    /// Adds a setting to the profile `default`, in the file `config`.
-    pub fn configure(&self, setting: &str) {
-        let mut config = File::options()
-            .append(true)
-            .open(self.0.join("config"))
-            .expect("the file `config`");
-        writeln!(config, "{setting}").expect("a file that can be written");
-    }
-
-    /// Makes of a file a pipe that nobody writes to, so that reading it takes for ever, as on a hung file system.
-    pub fn replace_by_fifo(&self, name: &str) {
-        let path = self.0.join(name);
-        fs::remove_file(&path).expect("a file in the home folder");
-        let status = Command::new("mkfifo").arg(&path).status();
-        assert!(status.expect("mkfifo is installed").success());
-    }
-
-    /// Opens files until no more can be opened.
-    pub fn open_all_files(&self) -> Vec<File> {
-        iter::from_fn(|| File::open(self.0.join("config")).ok()).collect()
-    }
-}
-
-struct TemporaryHome(PathBuf);
-
-impl TemporaryHome {
-    fn new() -> TemporaryHome {
-        static HOMES: AtomicUsize = AtomicUsize::new(0);
-        let number = HOMES.fetch_add(1, Ordering::Relaxed);
-        let folder =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("home-{}-{number}", process::id()));
-        // A killed run with this process id may have left one.
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir(&folder).expect("a new home folder");
-        fs::write(folder.join("config"), "[default]\n").expect("a file in the home folder");
-        TemporaryHome(folder)
-    }
-}
-
-impl Drop for TemporaryHome {
-    fn drop(&mut self) {
-        // What remains in the target folder's `tmp` harms nobody.
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
