@@ -24,6 +24,11 @@ pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// A provider that blocks threads for ever must not use up the threads of the process.
 const MAX_HUNG_FETCHES: usize = 4;
 
+/// For programs that make many caches over such a provider.
+const MAX_HUNG_FETCHES_OF_PROCESS: usize = 64;
+
+static HUNG_IN_PROCESS: Mutex<Vec<Running>> = Mutex::new(Vec::new());
+
 type SpawnWith = dyn Fn(Pin<Box<dyn Future<Output = ()> + Send>>) + Send + Sync;
 
 /// Runs the fetches of a cache: on threads of the crate, or with the closure of an embedder.
@@ -92,24 +97,26 @@ impl FetchExecutor {
     }
 
     fn check_hung_fetches(&self) -> Result<(), Error> {
-        let mut hung = lock(&self.hung);
-        hung.retain(Running::is_alive);
-        match hung.len() {
-            fetches @ MAX_HUNG_FETCHES.. => Err(Error::ProviderHangs { fetches }),
-            _ => Ok(()),
+        for (hung, limit) in [
+            (&*self.hung, MAX_HUNG_FETCHES),
+            (&HUNG_IN_PROCESS, MAX_HUNG_FETCHES_OF_PROCESS),
+        ] {
+            let mut hung = lock(hung);
+            hung.retain(Running::is_alive);
+            let fetches = hung.len();
+            if fetches >= limit {
+                return Err(Error::ProviderHangs { fetches });
+            }
         }
+        Ok(())
     }
 
     /// A pause of `keep_fresh`, which may be polled outside of any runtime.
     #[cfg(feature = "rt-tokio")]
     pub(crate) fn sleep(&self, duration: Duration) -> Sleep {
-        let sleep = || match &self.sleep {
-            Some(sleep) => sleep.sleep(duration),
-            None => Sleep::new(tokio::time::sleep(duration)),
-        };
-        match self.spawn_with {
-            Some(_) => sleep(),
-            None => runtime::inside(sleep).unwrap_or_else(|_| sleep_on_thread(duration)),
+        match (&self.spawn_with, &self.sleep) {
+            (Some(spawn), Some(sleep)) => sleep_in_task(&**spawn, sleep.clone(), duration),
+            (_, sleep) => sleep_inside_timers(sleep.as_ref(), duration),
         }
     }
 }
@@ -125,22 +132,29 @@ fn run_on_provider_thread<T>(
     answer: Receiver<Result<T, Error>>,
     sleep: Option<SharedAsyncSleep>,
 ) -> Result<T, Error> {
+    let start_provider = || {
+        spawn_thread("rds-iam-provider", || {
+            let _ = runtime::PROVIDERS.inside(|| pollster::block_on(provider));
+        })
+    };
+    runtime::PROVIDERS.inside(|| ()).map_err(cannot_start)?;
+    let Some(sleep) = sleep else {
+        start_provider()?;
+        return match answer.recv_timeout(FETCH_TIMEOUT) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Timeout) => Err(timed_out()),
+            Err(RecvTimeoutError::Disconnected) => Err(ended_without_answer()),
+        };
+    };
     let run = || {
         // A sleep that needs tokio panics here if there is none: before the provider is called.
-        let limit = sleep.map(|sleep| sleep.sleep(FETCH_TIMEOUT));
-        spawn_thread("rds-iam-provider", || {
-            let _ = runtime::inside(|| pollster::block_on(provider));
-        })?;
-        match limit {
-            Some(limit) => pollster::block_on(within(limit, answer)),
-            None => match answer.recv_timeout(FETCH_TIMEOUT) {
-                Ok(answer) => answer,
-                Err(RecvTimeoutError::Timeout) => Err(timed_out()),
-                Err(RecvTimeoutError::Disconnected) => Err(ended_without_answer()),
-            },
-        }
+        let limit = sleep.sleep(FETCH_TIMEOUT);
+        start_provider()?;
+        pollster::block_on(within(limit, answer))
     };
-    runtime::inside(run).unwrap_or_else(|error| Err(cannot_start(error)))
+    runtime::TIMERS
+        .inside(run)
+        .unwrap_or_else(|error| Err(cannot_start(error)))
 }
 
 async fn within<T>(limit: Sleep, answer: Receiver<Result<T, Error>>) -> Result<T, Error> {
@@ -155,19 +169,48 @@ fn spawn_thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), E
     thread.map(drop).map_err(cannot_start)
 }
 
-/// Sleeps on a thread, if there are no files left for a runtime.
+/// Sleeps in the embedder's runtime, wherever the sleep is polled.
 #[cfg(feature = "rt-tokio")]
-fn sleep_on_thread(duration: Duration) -> Sleep {
-    let (sender, end) = tokio::sync::oneshot::channel::<()>();
-    let started = spawn_thread("rds-iam-sleep", move || {
-        thread::sleep(duration);
-        drop(sender);
-    });
-    if started.is_err() {
-        // Neither files nor threads are left. To block the caller for a second is better than to try without a pause.
+fn sleep_in_task(spawn: &SpawnWith, sleep: SharedAsyncSleep, duration: Duration) -> Sleep {
+    let (mut sender, end) = tokio::sync::oneshot::channel();
+    spawn(Box::pin(async move {
+        let slept = {
+            let dropped = std::pin::pin!(sender.closed());
+            matches!(
+                select(sleep.sleep(duration), dropped).await,
+                Either::Left(_)
+            )
+        };
+        if slept {
+            let _ = sender.send(());
+        }
+    }));
+    Sleep::new(async move {
+        if end.await.is_err() {
+            // The runtime has ended. A pause that ends at once would be an endless loop.
+            std::future::pending().await
+        }
+    })
+}
+
+/// Makes and polls a sleep inside the runtime for timers.
+#[cfg(feature = "rt-tokio")]
+fn sleep_inside_timers(sleep: Option<&SharedAsyncSleep>, duration: Duration) -> Sleep {
+    let Ok(timers) = runtime::TIMERS.handle() else {
+        // No thread is left. To block the caller for a second is better than to try without a pause.
         thread::sleep(duration.min(Duration::from_secs(1)));
-    }
-    Sleep::new(end.map(drop))
+        return Sleep::new(std::future::ready(()));
+    };
+    let entered = timers.enter();
+    let mut pause = match sleep {
+        Some(sleep) => sleep.sleep(duration),
+        None => Sleep::new(tokio::time::sleep(duration)),
+    };
+    drop(entered);
+    Sleep::new(std::future::poll_fn(move |context| {
+        let _entered = timers.enter();
+        pause.poll_unpin(context)
+    }))
 }
 
 /// Drops the provider's future when the fetch has ended, and counts the fetch if the provider hangs.
@@ -182,6 +225,7 @@ impl Drop for ProviderGuard {
         self.abort.abort();
         if self.running.is_alive() {
             lock(&self.hung).push(self.running.clone());
+            lock(&HUNG_IN_PROCESS).push(self.running.clone());
         }
     }
 }

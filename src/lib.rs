@@ -73,7 +73,8 @@
 //! 1. **One fetch at a time** serves all logins. A fetch runs on a thread of this crate, so a fetch makes progress whatever
 //!    happens to the callers and their runtimes. Callers only wait for the outcome. A panic of the provider is a failed
 //!    fetch. A fetch times out after 30 s, even if the thread hangs. No step of the clock ends a fetch. While 4 fetches of a
-//!    cache have timed out and still hang, no new fetch starts.
+//!    cache, or 64 of the process, have timed out and still hang, no new fetch starts. A provider must not wait for a token
+//!    of the same cache, because such a fetch waits for itself.
 //! 2. **If a fetch fails**, the cached token is returned while valid, by the clock after the wait, and the cached
 //!    credentials sign while they are valid. The next fetch starts 5 s later at the earliest. If there is neither, the
 //!    next call starts a new fetch.
@@ -93,9 +94,10 @@
 //!    evicted first. Secrets are wiped from memory when they are dropped.
 //! 8. **No runtime is needed**: callers may use any async runtime or none. A fetch uses two threads, the first for the
 //!    provider and the second for the time limit. With the feature `rt-tokio` all providers run inside a tokio runtime of
-//!    two threads. This crate keeps the runtime for the process. Without the feature, providers run without a runtime.
-//!    [`spawn_with`](TokenCacheBuilder::spawn_with) moves fetches to a runtime of yours. A forked child starts threads
-//!    and a runtime of its own.
+//!    this crate, which lasts as long as the process and has a single thread, so tasks of a provider must not block. Without
+//!    the feature, providers run without a runtime. [`spawn_with`](TokenCacheBuilder::spawn_with) moves fetches to a runtime
+//!    of yours. A forked child starts threads of its own. Fork while no other thread uses a cache: a lock that is held
+//!    during the fork is held for ever in the child.
 //! 9. **`keep_fresh`** (feature `rt-tokio`) passes a valid token to a pool now, and each new token before the last token
 //!    expires, through failures, suspends and rejections. A failed try is repeated after 1 s, doubling up to 30 s. The
 //!    wall clock is checked at least once a minute.

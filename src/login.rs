@@ -249,12 +249,12 @@ fn normalize_host(given: &str) -> Result<String, Error> {
     if name.is_empty() {
         return invalid("it is empty");
     }
+    if name.len() > 253 {
+        return invalid("it is longer than 253 bytes");
+    }
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if !name.chars().all(is_allowed) {
         return invalid("it has other characters than letters, digits, `-`, `_` and dots");
-    }
-    if name.len() > 253 {
-        return invalid("it is longer than 253 bytes");
     }
     if !name.split('.').all(|label| (1..=63).contains(&label.len())) {
         return invalid("a part between its dots is empty or longer than 63 bytes");

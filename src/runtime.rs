@@ -1,43 +1,133 @@
-//! The tokio runtime of the providers (rule 8).
+//! The tokio runtimes of the crate (rule 8): one for the providers, one for timers.
 
-use std::io;
-
-/// Runs `f` inside the process's runtime, so that tokio's I/O, timers and tasks work in `f`.
-///
-/// What a provider starts in this runtime outlives each fetch: the SDK keeps HTTP connections open, for example.
 #[cfg(feature = "rt-tokio")]
-pub(crate) fn inside<T>(f: impl FnOnce() -> T) -> io::Result<T> {
-    use std::sync::{Mutex, PoisonError};
-    use std::{mem, process};
+pub(crate) use with_tokio::{PROVIDERS, TIMERS};
+#[cfg(not(feature = "rt-tokio"))]
+pub(crate) use without_tokio::{PROVIDERS, TIMERS};
 
-    use tokio::runtime::{Builder, Runtime};
+#[cfg(feature = "rt-tokio")]
+mod with_tokio {
+    use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+    use std::{io, mem, process, thread};
 
-    static RUNTIME: Mutex<Option<(u32, Runtime)>> = Mutex::new(None);
+    use tokio::runtime::{Builder, Handle, Runtime};
+    use tokio::sync::oneshot;
 
-    let process = process::id();
-    let mut current = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let handle = match &*current {
-        Some((of_process, runtime)) if *of_process == process => runtime.handle().clone(),
-        _ => {
-            let new = Builder::new_multi_thread()
-                // If a provider's task blocks the first thread, the second thread keeps I/O and timers going.
-                .worker_threads(2)
-                .thread_name("rds-iam-tokio")
-                .enable_all()
-                .build()?;
-            let handle = new.handle().clone();
-            // In a forked child, dropping the parent's runtime would wait for threads that do not exist.
-            mem::forget(current.replace((process, new)));
-            handle
+    /// What a provider starts in this runtime outlives each fetch: the SDK keeps HTTP connections open, for example.
+    pub(crate) static PROVIDERS: ProcessRuntime = ProcessRuntime::new("rds-iam-tokio", true);
+
+    /// A provider's task may block the runtime of the providers. Time limits and pauses must go on.
+    pub(crate) static TIMERS: ProcessRuntime = ProcessRuntime::new("rds-iam-timers", false);
+
+    /// A runtime with a thread, which both last as long as the process.
+    pub(crate) struct ProcessRuntime {
+        name: &'static str,
+        has_io: bool,
+        started: Mutex<Option<Started>>,
+    }
+
+    struct Started {
+        process: u32,
+        handle: Handle,
+        /// Ends the runtime and the thread when dropped.
+        _stop: oneshot::Sender<()>,
+    }
+
+    impl ProcessRuntime {
+        const fn new(name: &'static str, has_io: bool) -> ProcessRuntime {
+            let started = Mutex::new(None);
+            ProcessRuntime {
+                name,
+                has_io,
+                started,
+            }
         }
-    };
-    drop(current);
-    let _entered = handle.enter();
-    Ok(f())
+
+        /// Runs `f` inside the runtime, so that tokio's timers, tasks and I/O work in `f`.
+        pub(crate) fn inside<T>(&self, f: impl FnOnce() -> T) -> io::Result<T> {
+            let handle = self.handle()?;
+            let _entered = handle.enter();
+            Ok(f())
+        }
+
+        pub(crate) fn handle(&self) -> io::Result<Handle> {
+            if let Some(started) = &*self.lock() {
+                return Ok(started.handle.clone());
+            }
+            // Not under the lock: a fork meanwhile would leave the lock held in the child.
+            let new = self.start()?;
+            let mut started = self.lock();
+            let started = started.get_or_insert(new);
+            Ok(started.handle.clone())
+        }
+
+        fn lock(&self) -> MutexGuard<'_, Option<Started>> {
+            let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+            let process = process::id();
+            if started.as_ref().is_some_and(|it| it.process != process) {
+                // A forked child has none of its parent's threads, so there is nothing to end.
+                mem::forget(started.take());
+            }
+            started
+        }
+
+        /// The runtime is made and dropped on its thread, because tokio panics if a runtime is dropped inside another.
+        fn start(&self) -> io::Result<Started> {
+            let has_io = self.has_io;
+            let (report, started) = mpsc::sync_channel(1);
+            let run = move || match build(has_io) {
+                Ok(runtime) => {
+                    let (stop, stopped) = oneshot::channel();
+                    let started = Started {
+                        process: process::id(),
+                        handle: runtime.handle().clone(),
+                        _stop: stop,
+                    };
+                    if report.send(Ok(started)).is_ok() {
+                        let _ = runtime.block_on(stopped);
+                    }
+                }
+                Err(error) => drop(report.send(Err(error))),
+            };
+            thread::Builder::new()
+                .name(self.name.to_owned())
+                .spawn(run)?;
+            started.recv().map_err(io::Error::other)?
+        }
+    }
+
+    fn build(has_io: bool) -> io::Result<Runtime> {
+        // With a single thread: tokio panics if a second thread cannot be started.
+        let mut builder = Builder::new_current_thread();
+        if has_io {
+            check_spare_files()?;
+            builder.enable_all();
+        } else {
+            builder.enable_time();
+        }
+        builder.build()
+    }
+
+    /// Tokio panics if the files run out while it starts. It opens six.
+    fn check_spare_files() -> io::Result<()> {
+        let pipes: io::Result<Vec<_>> = (0..4).map(|_| io::pipe()).collect();
+        pipes.map(drop)
+    }
 }
 
-/// Runs `f` without a runtime: this build has none.
 #[cfg(not(feature = "rt-tokio"))]
-pub(crate) fn inside<T>(f: impl FnOnce() -> T) -> io::Result<T> {
-    Ok(f())
+mod without_tokio {
+    use std::io;
+
+    pub(crate) static PROVIDERS: NoRuntime = NoRuntime;
+    pub(crate) static TIMERS: NoRuntime = NoRuntime;
+
+    pub(crate) struct NoRuntime;
+
+    impl NoRuntime {
+        /// Runs `f` without a runtime: this build has none.
+        pub(crate) fn inside<T>(&self, f: impl FnOnce() -> T) -> io::Result<T> {
+            Ok(f())
+        }
+    }
 }

@@ -98,9 +98,9 @@ impl Signer {
     /// - [`Error::CredentialsExpired`] if the credentials' expiry is not after `now`.
     /// - [`Error::ClockOutOfRange`] if `now` is before 1970 or after 9999.
     pub fn sign(&self, login: &Login, now: SystemTime) -> Result<Token, Error> {
-        let expires_at = token_expiry(&self.credentials, now)?;
-        let text = self.signed_text(login, UnixTime::of(now)?);
-        Ok(Token::new(text, expires_at))
+        let signed_at = UnixTime::of(now)?;
+        let expires_at = expiry_of_token(&self.credentials, signed_at, now)?;
+        Ok(Token::new(self.signed_text(login, signed_at), expires_at))
     }
 
     /// Writes the three texts of SigV4 into the same buffer: first the canonical request, then the string to sign, then the
@@ -248,8 +248,16 @@ pub(crate) fn token_expiry(
     credentials: &Credentials,
     now: SystemTime,
 ) -> Result<SystemTime, Error> {
+    expiry_of_token(credentials, UnixTime::of(now)?, now)
+}
+
+fn expiry_of_token(
+    credentials: &Credentials,
+    signed_at: UnixTime,
+    now: SystemTime,
+) -> Result<SystemTime, Error> {
     // The database counts from the date in the token: a whole second.
-    let lifetime_ends = UnixTime::of(now)?.whole_second() + LIFETIME;
+    let lifetime_ends = signed_at.whole_second() + LIFETIME;
     match credentials.expiry() {
         Some(expired_at) if expired_at <= now => Err(Error::CredentialsExpired { expired_at }),
         Some(expiry) => Ok(expiry.min(lifetime_ends)),

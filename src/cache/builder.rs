@@ -24,6 +24,10 @@ const DEFAULT_REFRESH_MARGIN: Duration = Duration::from_secs(60);
 /// With a longer margin, a token would be fresh for less than half of the time.
 const MAX_REFRESH_MARGIN: Duration = Duration::from_secs(450);
 
+/// A `keep_fresh` that is too slow for so many rejections treats them all as its own.
+#[cfg(feature = "rt-tokio")]
+const MAX_QUEUED_REJECTIONS: usize = 64;
+
 /// Settings of a [`TokenCache`].
 #[must_use]
 pub struct TokenCacheBuilder {
@@ -76,7 +80,7 @@ impl TokenCacheBuilder {
     /// Sets the sleep of a fetch's time limit of 30 s, and of the pauses of `keep_fresh`.
     ///
     /// By default a thread waits for a fetch by the system's monotonic clock, and `keep_fresh` pauses with the timer of
-    /// the crate's tokio runtime. With the feature `rt-tokio` the sleep is made inside the crate's runtime, so tokio's
+    /// the crate's tokio runtime. With the feature `rt-tokio` the sleep runs inside a tokio runtime of the crate, so tokio's
     /// sleep works for every caller.
     pub fn sleep_impl(mut self, sleep: impl AsyncSleep + 'static) -> Self {
         self.executor.sleep = Some(SharedAsyncSleep::new(sleep));
@@ -102,7 +106,11 @@ impl TokenCacheBuilder {
     ///
     /// - If a provider may block a thread, the runtime needs a second thread for the time limit.
     /// - `blocking_token` waits for ever if the caller blocks the runtime's only thread.
-    /// - If the runtime drops the futures, the fetch has failed.
+    /// - If the runtime drops the futures, the fetch has failed. If the runtime never polls the futures, the fetch never
+    ///   ends.
+    /// - A panic of `spawn` is a panic of the caller.
+    ///
+    /// `keep_fresh` spawns each pause too.
     pub fn spawn_with(
         mut self,
         spawn: impl Fn(Pin<Box<dyn Future<Output = ()> + Send>>) + Send + Sync + 'static,
@@ -154,7 +162,7 @@ impl TokenCacheBuilder {
             #[cfg(feature = "rt-tokio")]
             executor: self.executor.clone(),
             #[cfg(feature = "rt-tokio")]
-            rejected: tokio::sync::watch::Sender::default(),
+            rejected: tokio::sync::broadcast::Sender::new(MAX_QUEUED_REJECTIONS),
             credentials: CredentialsCache::new(
                 provider,
                 self.clock.clone(),

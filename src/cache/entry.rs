@@ -15,9 +15,11 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(super) struct CachedToken {
     pub(super) token: Token,
-    pub(super) signed_at: SystemTime,
     /// The number of the fetch that brought the credentials.
-    pub(super) fetch: u64,
+    fetch: u64,
+    // Instants instead of durations, so that a hit only compares.
+    valid_from: SystemTime,
+    fresh_until: SystemTime,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,19 +31,33 @@ pub(super) enum Freshness {
 }
 
 impl CachedToken {
-    pub(super) fn freshness(&self, refresh_margin: Duration, now: SystemTime) -> Freshness {
-        let expires_at = self.token.expires_at();
-        if now < self.signed_at - CLOCK_TOLERANCE || now >= expires_at {
-            Freshness::Expired
-        } else if now < expires_at - refresh_margin {
+    pub(super) fn new(
+        token: Token,
+        fetch: u64,
+        signed_at: SystemTime,
+        refresh_margin: Duration,
+    ) -> CachedToken {
+        CachedToken {
+            fetch,
+            valid_from: signed_at - CLOCK_TOLERANCE,
+            fresh_until: token.expires_at() - refresh_margin,
+            token,
+        }
+    }
+
+    #[inline]
+    pub(super) fn freshness(&self, now: SystemTime) -> Freshness {
+        if self.valid_from <= now && now < self.fresh_until {
             Freshness::Fresh
-        } else {
+        } else if self.valid_from <= now && now < self.token.expires_at() {
             Freshness::Valid
+        } else {
+            Freshness::Expired
         }
     }
 
     pub(super) fn is_valid(&self, now: SystemTime) -> bool {
-        self.freshness(Duration::ZERO, now) != Freshness::Expired
+        self.freshness(now) != Freshness::Expired
     }
 
     /// Whether the cache keeps this token instead of a new token. The new token expires at `expires_at`, and the
@@ -82,11 +98,8 @@ mod tests {
 
     /// Signed at 100 s with the credentials of the fetch, valid until 500 s.
     fn cached(fetch: u64) -> CachedToken {
-        CachedToken {
-            token: Token::new("token".into(), at(500)),
-            signed_at: at(100),
-            fetch,
-        }
+        let token = Token::new("token".into(), at(500));
+        CachedToken::new(token, fetch, at(100), Duration::from_secs(60))
     }
 
     #[test]
@@ -102,8 +115,7 @@ mod tests {
             (499, Valid),
             (500, Expired),
         ] {
-            let margin = Duration::from_secs(60);
-            assert_eq!(cached(1).freshness(margin, at(now)), freshness, "{now}");
+            assert_eq!(cached(1).freshness(at(now)), freshness, "{now}");
         }
     }
 

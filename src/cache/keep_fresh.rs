@@ -64,9 +64,13 @@ impl TokenCache {
             };
             let mut pause = self.0.executor.sleep(duration.min(MAX_PAUSE));
             // Rejections of other logins' tokens do not end the pause.
-            while let Either::Left(_) = select(pin!(rejected.changed()), &mut pause).await
-                && !self.is_replaced(login, applied.as_ref(), refreshed.is_ok())
-            {}
+            while let Either::Left((rejected, _)) = select(pin!(rejected.recv()), &mut pause).await
+            {
+                let is_others = rejected.is_ok_and(|rejected| *rejected != *login);
+                if !is_others && self.is_replaced(login, applied.as_ref(), refreshed.is_ok()) {
+                    break;
+                }
+            }
         }
     }
 

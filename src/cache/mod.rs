@@ -56,9 +56,9 @@ struct Shared {
     rejections: Mutex<u64>,
     #[cfg(feature = "rt-tokio")]
     executor: crate::fetch::FetchExecutor,
-    /// Wakes `keep_fresh`.
+    /// Wakes `keep_fresh` with the login of a rejected token.
     #[cfg(feature = "rt-tokio")]
-    rejected: tokio::sync::watch::Sender<()>,
+    rejected: tokio::sync::broadcast::Sender<Arc<Login>>,
 }
 
 impl TokenCache {
@@ -120,8 +120,9 @@ impl TokenCache {
         if self.drop_rejected(login, rejected) {
             tracing::info!(%login, "the database rejected the token");
         }
+        // Without a `keep_fresh` nobody receives it.
         #[cfg(feature = "rt-tokio")]
-        self.0.rejected.send_replace(());
+        let _ = self.0.rejected.send(Arc::new(login.clone()));
     }
 
     /// Rule 6
@@ -149,7 +150,7 @@ impl TokenCache {
         Q: Hash + Equivalent<Login> + ?Sized,
     {
         let cached = self.0.tokens.get(login)?;
-        let freshness = cached.freshness(self.0.refresh_margin, self.0.clock.now());
+        let freshness = cached.freshness(self.0.clock.now());
         (freshness == Freshness::Fresh).then_some(cached.token)
     }
 }

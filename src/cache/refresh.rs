@@ -116,11 +116,7 @@ impl TokenCache {
         let counted = self.lock_rejections();
         // Meanwhile the database may have rejected these credentials, or a second call may have been faster.
         if *counted == rejections && kept().is_none() {
-            let cached = CachedToken {
-                token: token.clone(),
-                signed_at: now,
-                fetch,
-            };
+            let cached = CachedToken::new(token.clone(), fetch, now, self.0.refresh_margin);
             self.0.tokens.insert(login.clone(), cached);
         }
         Ok(token)
