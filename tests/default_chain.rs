@@ -868,6 +868,23 @@ fn no_default_panics_without_a_runtime_or_on_a_runtime_without_timers() {
     });
 }
 
+/// Tokio panics if it can open some of its files and not all.
+#[test]
+fn a_fetch_with_too_few_files_for_a_runtime_is_an_error_and_no_panic() {
+    alone(&ENVIRONMENT_KEYS, |home| {
+        panic::set_hook(Box::new(|info| {
+            eprintln!("{info}");
+            process::abort();
+        }));
+        let mut files = home.open_all_files();
+        let failed = |_: &()| block_on(rds_iam::token(HOST, 5432, "app")).is_err();
+        let failures = std::iter::repeat(()).take_while(failed);
+        // Each try has a file more.
+        let tries = failures.map(|()| drop(files.pop())).count();
+        assert!(tries > 0);
+    });
+}
+
 #[test]
 fn keep_fresh_recovers_after_no_file_could_be_opened_for_a_runtime() {
     alone(&ENVIRONMENT_KEYS, |home| {

@@ -533,3 +533,20 @@ fn keep_fresh_sleeps_60_s_after_a_rejection_if_no_new_credentials_were_fetched()
     keeper.assert_applied(&[rejected, signed(&keys("old"), &jane(), s(1))]);
     assert_eq!(pause(&harness), s(60));
 }
+
+#[test]
+fn rejections_of_another_login_do_not_wake_a_keep_fresh_whose_token_was_evicted() {
+    let harness = Harness::with(|builder| builder.capacity(1));
+    harness.provider.answer(1, keys_until("akid", DAY));
+    let mut keeper = Keeper::new(&harness);
+    keeper.run();
+    let token = keeper.applied().pop().unwrap();
+    harness.advance(s(1));
+    let joes = harness.token(&joe());
+    for _ in 0..10 {
+        harness.cache.invalidate(&joe(), &joes);
+        harness.cache.invalidate(&kim(), &joes);
+        keeper.run();
+    }
+    keeper.assert_applied(&[token]);
+}

@@ -16,7 +16,10 @@ use std::time::Duration;
 use aws_smithy_async::rt::sleep::TokioSleep;
 use futures_util::FutureExt;
 use pollster::block_on;
-use rds_iam::{AsyncSleep, Credentials, Error, Sleep, TokenCache, provider};
+use rds_iam::{
+    AsyncSleep, Credentials, CredentialsError, Error, Sleep, Token, TokenCache, TokenCacheBuilder,
+    provider,
+};
 use support::harness::*;
 use support::runtime::{current_thread_runtime, runtime_of, runtime_without_timers};
 use tokio::sync::{Notify, oneshot};
@@ -530,34 +533,106 @@ fn a_provider_that_waits_without_blocking_leaves_no_thread_when_the_fetch_times_
     });
 }
 
-#[test]
-fn a_task_of_a_provider_that_blocks_a_thread_of_the_runtime_does_not_stop_the_time_limit() {
-    watched(|| {
-        let (end, ended) = mpsc::channel::<()>();
-        let ended = Arc::new(Mutex::new(ended));
-        let provider = ScriptedProvider::new(move |_| {
-            let ended = Arc::clone(&ended);
-            async move {
-                let _ = tokio::spawn(async move { ended.lock().unwrap().recv() }).await;
-                Ok(keys("akid"))
-            }
-        });
-        /// Tokio's timer, a thousand times faster.
-        #[derive(Debug)]
-        struct Fast;
-
-        impl AsyncSleep for Fast {
-            fn sleep(&self, duration: Duration) -> Sleep {
-                TokioSleep::new().sleep(duration / 1000)
-            }
+/// A provider whose task blocks the runtime of the providers, after that runtime has woken the task, until `end` is dropped.
+fn provider_whose_task_blocks() -> (Sender<()>, ScriptedProvider) {
+    let (end, ended) = mpsc::channel();
+    let ended = Arc::new(Mutex::new(ended));
+    let provider = ScriptedProvider::new(move |_| {
+        let ended = Arc::clone(&ended);
+        async move {
+            let task = tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                ended.lock().unwrap().recv()
+            });
+            let _ = task.await;
+            Ok(keys("akid"))
         }
+    });
+    (end, provider)
+}
 
-        let cache = TokenCache::builder(provider)
-            .sleep_impl(Fast)
-            .build()
-            .unwrap();
-        assert!(is_timed_out(&cache.blocking_token(&jane()).unwrap_err()));
+/// Tokio's timer, a thousand times faster.
+#[derive(Debug)]
+struct Fast;
+
+impl AsyncSleep for Fast {
+    fn sleep(&self, duration: Duration) -> Sleep {
+        TokioSleep::new().sleep(duration / 1000)
+    }
+}
+
+/// Like [`Fast`], but tokio's timer is only used when the sleep is polled.
+#[derive(Debug)]
+struct LazyFast;
+
+impl AsyncSleep for LazyFast {
+    fn sleep(&self, duration: Duration) -> Sleep {
+        Sleep::new(async move { tokio::time::sleep(duration / 1000).await })
+    }
+}
+
+fn fails_twice() -> ScriptedProvider {
+    ScriptedProvider::new(|call| async move {
+        match call {
+            1..3 => Err(CredentialsError::provider_error("no route to host")),
+            _ => Ok(keys("akid")),
+        }
+    })
+}
+
+/// Waits, outside of any runtime, until `keep_fresh` has a token, after two pauses.
+fn assert_keeps_fresh(builder: TokenCacheBuilder) {
+    let cache = builder.build().unwrap();
+    let (apply, applied) = mpsc::channel();
+    thread::spawn(move || {
+        let apply = |token: &Token| drop(apply.send(token.clone()));
+        match block_on(cache.keep_fresh(&jane(), apply)) {}
+    });
+    assert_eq!(key(&applied.recv().unwrap()), "akid");
+}
+
+#[test]
+fn a_task_of_a_provider_that_blocks_the_runtime_stops_no_time_limit_and_no_keep_fresh() {
+    /// Runs alone, because the other tests use the same runtime.
+    const NAME: &str =
+        "a_task_of_a_provider_that_blocks_the_runtime_stops_no_time_limit_and_no_keep_fresh";
+
+    if !std::env::args().any(|argument| argument == NAME) {
+        let program = std::env::current_exe().unwrap();
+        let arguments = ["--exact", NAME];
+        let output = process::Command::new(program).args(arguments).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        return;
+    }
+    watched(|| {
+        let (end, provider) = provider_whose_task_blocks();
+        for is_lazy in [false, true] {
+            let builder = TokenCache::builder(provider.clone());
+            let builder = match is_lazy {
+                false => builder.sleep_impl(Fast),
+                true => builder.sleep_impl(LazyFast),
+            };
+            let cache = builder.build().unwrap();
+            assert!(is_timed_out(&cache.blocking_token(&jane()).unwrap_err()));
+        }
+        // The runtime is still blocked.
+        let builder = TokenCache::builder(fails_twice());
+        assert_keeps_fresh(builder.sleep_impl(Fast));
         drop(end);
+    });
+}
+
+#[test]
+fn keep_fresh_needs_no_runtime_whichever_sleep_it_has_and_wherever_fetches_run() {
+    watched(|| {
+        let runtime = runtime_of(1);
+        let handle = runtime.handle().clone();
+        let builder = || TokenCache::builder(fails_twice());
+        assert_keeps_fresh(builder().sleep_impl(Fast));
+        assert_keeps_fresh(builder().sleep_impl(LazyFast));
+        let builder = builder().sleep_impl(LazyFast);
+        assert_keeps_fresh(builder.spawn_with(move |future| drop(handle.spawn(future))));
     });
 }
 
