@@ -106,19 +106,28 @@ impl TokenCache {
         let fetch = credentials.fetch();
         let expires_at = token_expiry(&credentials.credentials, now)?;
         let kept = || {
-            let cached = self.cached(login);
-            cached.filter(|cached| cached.is_kept(fetch, expires_at, now))
+            self.cached(login)
+                .filter(|it| it.is_kept(fetch, expires_at, now))
         };
         if let Some(kept) = kept().filter(|kept| kept.is_valid(now)) {
             return Ok(kept.token);
         }
         let token = Signer::new(&credentials.credentials, region, now)?.sign(login, now)?;
         let counted = self.lock_rejections();
-        // Meanwhile the database may have rejected these credentials, or a second call may have been faster.
-        if *counted == rejections && kept().is_none() {
-            let cached = CachedToken::new(token.clone(), fetch, now, self.0.refresh_margin);
-            self.0.tokens.insert(login.clone(), cached);
+        // Meanwhile the database may have rejected these credentials.
+        if *counted != rejections {
+            return Ok(token);
         }
+        // Or a second call may have been faster.
+        if let Some(kept) = kept() {
+            return Ok(if kept.is_valid(now) {
+                kept.token
+            } else {
+                token
+            });
+        }
+        let cached = CachedToken::new(token.clone(), fetch, now, self.0.refresh_margin);
+        self.0.tokens.insert(login.clone(), cached);
         Ok(token)
     }
 
