@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_credential_types::provider::error::CredentialsError;
 use time::OffsetDateTime;
 
-/// What went wrong. A caller can act on each variant.
+/// An error of this crate. Each variant needs a different reaction.
 ///
 /// `Display` says in one line what is wrong and what to do, and shows no secret. The cause is in
 /// [`source()`](std::error::Error::source), so print the whole chain when you report an error to a person. Cloning is cheap,
@@ -58,7 +58,7 @@ pub enum Error {
 
     /// Nothing names a region. A region is never guessed.
     #[error(
-        "no region for {host}: the host's name holds none, and none is configured. Give `Login::with_region` or `TokenCacheBuilder::region`; for `rds_iam::token` set AWS_REGION or the profile's `region`"
+        "no region for {host}: the name holds none, and none is configured. Set AWS_REGION or the profile's `region` for `rds_iam::token`, or use `Login::with_region` or `TokenCacheBuilder::region`"
     )]
     NoRegion {
         /// The host of the login.
@@ -81,7 +81,10 @@ pub enum Error {
     },
 
     /// The credentials had expired before they could sign.
-    #[error("the AWS credentials expired at {}. Sign with newer credentials", Rfc3339(*.expired_at))]
+    #[error(
+        "the AWS credentials expired at {}. Log in to AWS again, or fix the source of the credentials",
+        Rfc3339(*.expired_at)
+    )]
     CredentialsExpired {
         /// When the credentials expired.
         expired_at: SystemTime,
@@ -99,7 +102,7 @@ pub enum Error {
 
     /// Fetches have timed out and still hang, so no new fetch starts.
     #[error(
-        "no AWS credentials: {fetches} fetches have timed out and still block their threads. Find out why the credentials provider does not return"
+        "no AWS credentials: {fetches} fetches have timed out and not ended. Find out why the credentials provider does not return"
     )]
     ProviderHangs {
         /// How many fetches hang.
@@ -108,7 +111,7 @@ pub enum Error {
 
     /// The credentials provider needs a tokio runtime, and runs without tokio.
     #[error(
-        "the credentials provider needs a tokio runtime with I/O and timers. Enable the feature `rt-tokio` of rds-iam, or give `TokenCacheBuilder::spawn_with` such a runtime"
+        "the credentials provider or `sleep_impl` needs a tokio runtime with I/O and timers. Enable the feature `rt-tokio` of rds-iam, or give `TokenCacheBuilder::spawn_with` such a runtime"
     )]
     TokioRequired,
 
@@ -122,9 +125,7 @@ pub enum Error {
     },
 
     /// SigV4 has no form for the date.
-    #[error(
-        "the clock is out of range: SigV4 dates lie between the years 1970 and 9999. Set this machine's clock"
-    )]
+    #[error("the clock is out of range. Set this machine's clock to a year from 1970 to 9999")]
     ClockOutOfRange {
         /// The time of the clock.
         now: SystemTime,

@@ -1,4 +1,5 @@
-//! Fetches that run on their own (rule 1). Each fetch ends within 30 s, whatever happens to the callers and their runtimes.
+//! Fetches that run on their own (rule 1). On the crate's threads, each fetch ends within 30 s, whatever happens to the
+//! callers and their runtimes.
 
 use std::any::Any;
 use std::future::Future;
@@ -18,13 +19,13 @@ use tracing::instrument::WithSubscriber;
 
 use crate::{Error, runtime};
 
-/// Longer than a healthy source needs with the SDK's retries, and as long as a caller can be asked to wait.
+/// Longer than a healthy source needs, including the SDK's retries.
 pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A provider that blocks threads for ever must not use up the threads of the process.
+/// Hung fetches of a cache after which no new fetch starts. Limits the blocked threads.
 const MAX_HUNG_FETCHES: usize = 4;
 
-/// For programs that make many caches over such a provider.
+/// The same for the process, for programs with many caches.
 const MAX_HUNG_FETCHES_OF_PROCESS: usize = 64;
 
 static HUNG_IN_PROCESS: Mutex<Vec<Running>> = Mutex::new(Vec::new());
@@ -52,7 +53,7 @@ impl FetchExecutor {
         }
     }
 
-    /// The time limit is a second thread or task, because a provider may block the first.
+    /// Starts the provider and the time limit on separate threads or tasks, because the provider may block.
     fn start<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
@@ -66,7 +67,7 @@ impl FetchExecutor {
             if let Ok(answer) = work.await {
                 drop(alive);
                 // Nobody waits for a late answer.
-                let _ = sender.send(answer.unwrap_or_else(|panic| Err(error_of(&*panic))));
+                let _ = sender.send(answer.unwrap_or_else(|panic| Err(map_panic(&*panic))));
             }
         };
         let provider = provider.with_current_subscriber();
@@ -88,10 +89,10 @@ impl FetchExecutor {
                 Ok(())
             }
             (_, sleep) => spawn_thread("rds-iam-fetch", move || {
-                let run = || run_on_provider_thread(provider, answer, sleep);
+                let run = || run_with_time_limit(provider, answer, sleep);
                 let outcome = catch_unwind(AssertUnwindSafe(run));
                 drop(guard);
-                completion.complete(outcome.unwrap_or_else(|panic| Err(error_of(&*panic))));
+                completion.complete(outcome.unwrap_or_else(|panic| Err(map_panic(&*panic))));
             }),
         }
     }
@@ -127,7 +128,7 @@ impl fmt::Debug for FetchExecutor {
     }
 }
 
-fn run_on_provider_thread<T>(
+fn run_with_time_limit<T>(
     provider: impl Future<Output = ()> + Send + 'static,
     answer: Receiver<Result<T, Error>>,
     sleep: Option<SharedAsyncSleep>,
@@ -137,6 +138,7 @@ fn run_on_provider_thread<T>(
             let _ = runtime::PROVIDERS.inside(|| pollster::block_on(provider));
         })
     };
+    // The provider's thread uses this runtime. If the runtime cannot start, the error is reported here.
     runtime::PROVIDERS.inside(|| ()).map_err(cannot_start)?;
     let Some(sleep) = sleep else {
         start_provider()?;
@@ -147,7 +149,7 @@ fn run_on_provider_thread<T>(
         };
     };
     let run = || {
-        // A sleep that needs tokio panics here if there is none: before the provider is called.
+        // If the sleep needs tokio and there is none, this panics before the provider is called.
         let limit = sleep.sleep(FETCH_TIMEOUT);
         start_provider()?;
         pollster::block_on(within(limit, answer))
@@ -213,7 +215,7 @@ fn sleep_inside_timers(sleep: Option<&SharedAsyncSleep>, duration: Duration) -> 
     }))
 }
 
-/// Drops the provider's future when the fetch has ended, and counts the fetch if the provider hangs.
+/// Cancels the provider when the fetch has ended. A provider that does not stop counts as hung.
 struct ProviderGuard {
     abort: AbortHandle,
     running: Running,
@@ -230,7 +232,7 @@ impl Drop for ProviderGuard {
     }
 }
 
-/// Tells whether a provider's future still exists.
+/// Whether a provider's future still exists.
 #[derive(Clone)]
 struct Running {
     alive: Weak<()>,
@@ -279,17 +281,18 @@ impl<T> Drop for Completion<T> {
 
 /// A fetch in flight, for each waiter.
 #[derive(Clone, Debug)]
-pub(crate) struct InFlight<T> {
-    outcome: watch::Receiver<Option<Result<T, Error>>>,
+pub(crate) struct InFlight {
+    /// Only whether the fetch succeeded, so that no secret is kept here.
+    outcome: watch::Receiver<Option<Result<(), Error>>>,
     /// A forked child has none of its parent's threads.
     process: u32,
 }
 
-pub(crate) type OutcomeSender<T> = watch::Sender<Option<Result<T, Error>>>;
+pub(crate) type OutcomeSender = watch::Sender<Option<Result<(), Error>>>;
 
-impl<T: Clone> InFlight<T> {
+impl InFlight {
     /// A fetch that is in flight until the outcome is sent, or the sender is dropped.
-    pub(crate) fn new() -> (OutcomeSender<T>, InFlight<T>) {
+    pub(crate) fn new() -> (OutcomeSender, InFlight) {
         let (sender, outcome) = watch::channel(None);
         let process = process::id();
         (sender, InFlight { outcome, process })
@@ -300,7 +303,7 @@ impl<T: Clone> InFlight<T> {
         self.process != process::id() || self.outcome.is_closed() || self.outcome.borrow().is_some()
     }
 
-    pub(crate) async fn outcome(mut self) -> Result<T, Error> {
+    pub(crate) async fn outcome(mut self) -> Result<(), Error> {
         let outcome = self.outcome.wait_for(Option::is_some).await;
         let outcome = outcome.ok().and_then(|outcome| outcome.clone());
         outcome.unwrap_or_else(|| Err(ended_without_answer()))
@@ -325,7 +328,7 @@ fn cannot_start(error: io::Error) -> Error {
 }
 
 /// Maps a panic to an error. Tokio reports in no other way that there is no runtime, or none with I/O and timers.
-fn error_of(panic: &(dyn Any + Send)) -> Error {
+fn map_panic(panic: &(dyn Any + Send)) -> Error {
     const NO_RUNTIME: [&str; 3] = [
         "no reactor running, must be called from the context of a Tokio",
         "A Tokio 1.x context was found, but timers are disabled",

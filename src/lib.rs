@@ -66,40 +66,42 @@
 //! | --- | --- | --- |
 //! | fresh | – | returns the token immediately; holds no lock across an await and does not call the provider |
 //! | valid or expired, or there is none | yes, and no fetch is due | signs a new token immediately |
-//! | valid | a fetch is due | the first caller starts a fetch and waits; all other callers get the valid token immediately |
-//! | expired, or there is none | yes, and a fetch is due | the first caller starts a fetch and waits; all other callers get a token signed with the cached credentials |
+//! | valid | yes or no, and a fetch is due | the first caller starts a fetch and waits; all other callers get the valid token immediately |
+//! | valid | no, and no fetch is due | returns the valid token immediately |
+//! | expired, or there is none | yes, and a fetch is due | the first caller starts a fetch and waits; all other callers get a token signed with the cached credentials (rule 6 has an exception) |
 //! | expired, or there is none | no | all callers wait for the same fetch; if the fetch fails, each caller gets the error |
 //!
-//! 1. **One fetch at a time** serves all logins. A fetch runs on a thread of this crate, so a fetch makes progress whatever
-//!    happens to the callers and their runtimes. Callers only wait for the outcome. A panic of the provider is a failed
-//!    fetch. A fetch times out after 30 s, even if the thread hangs. No step of the clock ends a fetch. While 4 fetches of a
+//! 1. **One fetch at a time** serves all logins. Unless [`spawn_with`](TokenCacheBuilder::spawn_with) is set, a fetch runs on
+//!    a thread of this crate, so a fetch makes progress whatever happens to the callers and their runtimes. Callers only
+//!    wait for the outcome. A panic of the provider is a failed fetch. A fetch times out after 30 s, even if the thread
+//!    hangs. A change of the wall clock does not end a fetch. While 4 fetches of a
 //!    cache, or 64 of the process, have timed out and still hang, no new fetch starts. A provider must not wait for a token
 //!    of the same cache, because such a fetch waits for itself.
-//! 2. **If a fetch fails**, the cached token is returned while valid, by the clock after the wait, and the cached
-//!    credentials sign while they are valid. The next fetch starts 5 s later at the earliest. If there is neither, the
-//!    next call starts a new fetch.
+//! 2. **If a fetch fails**, the cached credentials sign while they are valid. Otherwise the cached token is returned while
+//!    valid. The clock after the wait counts. The next fetch starts 5 s later at the earliest. If neither is valid, the error
+//!    is returned, and the next call starts a new fetch.
 //! 3. **A fetch is due** if the cached credentials expire within 900 s plus the margin, so that tokens get their full
 //!    lifetime. If the provider only has short-lived credentials, a fetch starts every 30 s at most, or sooner if the
 //!    credentials are about to expire: when the time left is half of the time since the last fetch. Credentials without an
 //!    expiry are fetched again after 900 s, when a token is refreshed, so that rotated keys are noticed. A provider that
 //!    returns expired credentials has failed.
 //! 4. **If a refresh would not give a later expiry**, the cached token is kept.
-//! 5. **The wall clock decides**, because the database judges by the wall clock. After a suspend, the token is refreshed. If the
+//! 5. **The wall clock decides**, because the database judges by the wall clock. After a suspend, a token that is no longer fresh is refreshed. If the
 //!    clock was set back to more than 60 s before a token was signed, the token is signed again.
 //! 6. **[`invalidate`](TokenCache::invalidate)** reports that the database rejected a token. The token is dropped, unless
-//!    the cache already has a newer token. If the cached credentials signed the token, they are fetched again, every 30 s at
-//!    most. Callers without a valid token wait for this fetch. If the fetch fails, the cached credentials sign. A fetch that was in
-//!    flight before the rejection does not count.
+//!    the cache already has a newer token. If the cached credentials signed the token, the next call without a fresh token
+//!    fetches new credentials, every 30 s at most. Callers without a valid token wait for this fetch. If the fetch fails, the
+//!    cached credentials sign. A fetch that was in flight before the rejection does not count.
 //! 7. **Memory is bounded** by [`capacity`](TokenCacheBuilder::capacity) (1024 logins). The least useful tokens are
 //!    evicted first. Secrets are wiped from memory when they are dropped.
 //! 8. **No runtime is needed**: callers may use any async runtime or none. A fetch uses two threads, the first for the
-//!    provider and the second for the time limit. With the feature `rt-tokio` all providers run inside a tokio runtime of
-//!    this crate, which lasts as long as the process and has a single thread, so tasks of a provider must not block. Without
-//!    the feature, providers run without a runtime. [`spawn_with`](TokenCacheBuilder::spawn_with) moves fetches to a runtime
-//!    of yours. A forked child starts threads of its own. Fork while no other thread uses a cache: a lock that is held
-//!    during the fork is held for ever in the child.
+//!    provider and the second for the time limit. With the feature `rt-tokio` this crate keeps two tokio runtimes for the
+//!    process, each with a single thread: for the I/O and tasks of all providers, and for timers. Tasks of a provider must
+//!    not block. Without the feature, providers run without a runtime. [`spawn_with`](TokenCacheBuilder::spawn_with) moves
+//!    fetches to a runtime of yours. A forked child starts threads of its own. Do not fork while another thread uses a
+//!    cache, because the child's copy of a held lock is never released.
 //! 9. **`keep_fresh`** (feature `rt-tokio`) passes a valid token to a pool now, and each new token before the last token
-//!    expires, through failures, suspends and rejections. A failed try is repeated after 1 s, doubling up to 30 s. The
+//!    expires, through failures, suspends and rejections. A failed try is repeated after about 1 s, doubling up to 30 s. The
 //!    wall clock is checked at least once a minute.
 //!
 //! # A cache of your own
@@ -154,7 +156,7 @@
 //! Without default features the crate pulls in no HTTP client, no TLS and no C, and [`TokenCache`] and [`Signer`] are
 //! still there. A `Signer` only signs: no clock, no environment, no I/O, no async.
 //!
-//! The crate re-exports the names of the AWS SDK that callers need. Their crates are part of the public interface:
+//! The crate re-exports the names of the AWS SDK that callers need. The crates of these names are part of the public interface:
 //! `aws-credential-types` and `aws-smithy-async`, with the feature `aws-config` also `aws-types`, with `url` also `url`.
 //!
 //! # Errors
@@ -167,10 +169,10 @@
 //! | [`InvalidRegion`](Error::InvalidRegion) | you give a region, or the process-wide cache finds a region | give the region's name, not a zone's |
 //! | [`NoRegion`](Error::NoRegion) | neither the host's name nor the configuration names a region | [`Login::with_region`], [`TokenCacheBuilder::region`], `AWS_REGION`, or the profile's `region` |
 //! | [`NoCredentialsProvider`](Error::NoCredentialsProvider) | an `SdkConfig` has no provider | load the configuration with credentials, or use [`TokenCache::builder`] |
-//! | [`CredentialsFailed`](Error::CredentialsFailed) | the provider failed, and no token is valid | read the cause; the next call tries again |
+//! | [`CredentialsFailed`](Error::CredentialsFailed) | the provider failed, and neither a token nor credentials are valid | read the cause; the next call tries again |
 //! | [`CredentialsExpired`](Error::CredentialsExpired) | the provider only has expired credentials | log in again, or fix the source of the credentials |
 //! | [`FetchTimedOut`](Error::FetchTimedOut) | the provider has not answered for 30 s | check the provider's source; the next call tries again |
-//! | [`ProviderHangs`](Error::ProviderHangs) | 4 fetches have timed out and still block their threads | find out why the provider does not return |
+//! | [`ProviderHangs`](Error::ProviderHangs) | 4 fetches of the cache, or 64 of the process, have timed out and not ended | find out why the provider does not return |
 //! | [`TokioRequired`](Error::TokioRequired) | the provider needs tokio, and runs without tokio | enable the feature `rt-tokio`, or give [`spawn_with`](TokenCacheBuilder::spawn_with) a tokio runtime |
 //! | [`ClockOutOfRange`](Error::ClockOutOfRange) | the clock is before 1970 or after 9999 | set the clock |
 //! | [`InvalidSetting`](Error::InvalidSetting) | you build a cache | the error names the setting |
@@ -184,7 +186,7 @@
 //! | --- | --- | --- |
 //! | `aws-config` | yes | [`token`](fn@token) and [`shared_cache`], over the AWS SDK's default chain; pulls in `rt-tokio` |
 //! | `url` | yes | [`Login::from_url`], [`Token::set_as_password`] |
-//! | `rt-tokio` | with `aws-config` | providers run inside a tokio runtime of this crate; [`TokenCache::keep_fresh`] |
+//! | `rt-tokio` | with `aws-config` or `blocking` | providers run inside a tokio runtime of this crate; [`TokenCache::keep_fresh`] |
 //! | `blocking` | no | `TokenCache::blocking_token`, with `aws-config` also `blocking::token`; pulls in `rt-tokio` |
 //!
 //! The minimum Rust version is 1.94.1, because the AWS SDK's crates require this version.
@@ -223,7 +225,7 @@ mod token;
 /// Guides: setup, pools, and what to do if the database rejects a token.
 #[cfg(doc)]
 pub mod guide {
-    // The first definition of a link counts.
+    // These definitions come first, so they win over the guide's own links.
     #[doc = "[rejected]: rejected"]
     #[doc = include_str!("../docs/setup.md")]
     pub mod setup {}

@@ -254,7 +254,7 @@ fn normalize_host(given: &str) -> Result<String, Error> {
     }
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if !name.chars().all(is_allowed) {
-        return invalid("it has other characters than letters, digits, `-`, `_` and dots");
+        return invalid("it has characters other than letters, digits, `-`, `_` and dots");
     }
     if !name.split('.').all(|label| (1..=63).contains(&label.len())) {
         return invalid("a part between its dots is empty or longer than 63 bytes");

@@ -46,17 +46,17 @@ mod default_region {
     #[derive(Debug)]
     pub(crate) struct DefaultRegion {
         /// The first region that a login named.
-        first: OnceLock<Region>,
+        first_of_a_login: OnceLock<Region>,
         /// The default region, once found. A search that finds none is repeated.
         found: Arc<OnceLock<Region>>,
-        search: Mutex<Option<InFlight<()>>>,
+        search: Mutex<Option<InFlight>>,
         executor: FetchExecutor,
     }
 
     impl DefaultRegion {
         pub(crate) fn new(executor: FetchExecutor) -> DefaultRegion {
             DefaultRegion {
-                first: OnceLock::new(),
+                first_of_a_login: OnceLock::new(),
                 found: Arc::default(),
                 search: Mutex::default(),
                 executor,
@@ -65,11 +65,11 @@ mod default_region {
 
         /// The region to ask STS in, if the configuration names none.
         pub(crate) fn for_sts(&self) -> Option<Region> {
-            self.first.get().or(self.found.get()).cloned()
+            self.first_of_a_login.get().or(self.found.get()).cloned()
         }
 
         /// Joins the search in flight, or starts a search. One search serves all callers.
-        fn join_or_start_search(&self) -> InFlight<()> {
+        fn join_or_start_search(&self) -> InFlight {
             let mut search = self.search.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(search) = search.as_ref().filter(|search| !search.has_ended()) {
                 return search.clone();
@@ -95,7 +95,8 @@ mod default_region {
         ) -> BoxFuture<'a, Result<Option<String>, Error>> {
             async {
                 if let Some(region) = login.region() {
-                    self.first.get_or_init(|| Region::new(region.to_owned()));
+                    self.first_of_a_login
+                        .get_or_init(|| Region::new(region.to_owned()));
                     return Ok(Some(region.to_owned()));
                 }
                 if self.found.get().is_none() {
@@ -107,7 +108,7 @@ mod default_region {
         }
     }
 
-    /// The SDK takes an empty setting for a region. Container set-ups leave settings empty.
+    /// Whether the setting is not empty. The SDK accepts an empty region, and containers often set one.
     pub(crate) fn names_a_region(region: &Region) -> bool {
         !region.as_ref().is_empty()
     }

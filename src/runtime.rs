@@ -13,13 +13,13 @@ mod with_tokio {
     use tokio::runtime::{Builder, Handle, Runtime};
     use tokio::sync::oneshot;
 
-    /// What a provider starts in this runtime outlives each fetch: the SDK keeps HTTP connections open, for example.
+    /// Tasks that a provider starts outlive the fetch, such as the SDK's HTTP connections.
     pub(crate) static PROVIDERS: ProcessRuntime = ProcessRuntime::new("rds-iam-tokio", true);
 
-    /// A provider's task may block the runtime of the providers. Time limits and pauses must go on.
+    /// Separate, because a provider's task may block `PROVIDERS`. Time limits and pauses must make progress.
     pub(crate) static TIMERS: ProcessRuntime = ProcessRuntime::new("rds-iam-timers", false);
 
-    /// A runtime with a thread, which both last as long as the process.
+    /// A runtime and its thread. Both last as long as the process.
     pub(crate) struct ProcessRuntime {
         name: &'static str,
         has_io: bool,
@@ -57,6 +57,7 @@ mod with_tokio {
             // Not under the lock: a fork meanwhile would leave the lock held in the child.
             let new = self.start()?;
             let mut started = self.lock();
+            // If another thread was faster, dropping `new` ends its runtime.
             let started = started.get_or_insert(new);
             Ok(started.handle.clone())
         }
@@ -108,7 +109,7 @@ mod with_tokio {
         builder.build()
     }
 
-    /// Tokio panics if the files run out while it starts. It opens six.
+    /// Tokio panics if file descriptors run out while it starts. It opens six. These four pipes need eight.
     fn check_spare_files() -> io::Result<()> {
         let pipes: io::Result<Vec<_>> = (0..4).map(|_| io::pipe()).collect();
         pipes.map(drop)

@@ -243,7 +243,7 @@ fn rewrite(text: &mut String, start: &str, parts: &[&str], end: &str) {
     text.push_str(end);
 }
 
-/// When a token expires that `credentials` sign at `now`.
+/// Returns the expiry of a token that `credentials` sign at `now`.
 pub(crate) fn token_expiry(
     credentials: &Credentials,
     now: SystemTime,

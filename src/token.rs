@@ -9,8 +9,8 @@ use crate::encoding::percent_encode_secret;
 
 /// A password for a login, and the expiry of the password.
 ///
-/// A token is a secret: whoever has the token can log in until the expiry. So a token has neither `Display` nor `Deref`,
-/// because a token could slip into a log through both. [`as_str`](Token::as_str) is the only access. `Debug` shows only the expiry. Clones
+/// A token is a secret: whoever has the token can log in until the expiry. `Token` has neither `Display` nor `Deref`, so that
+/// a token cannot slip into a log. [`as_str`](Token::as_str) is the only access. `Debug` shows only the expiry. Clones
 /// share one buffer, and the last clone wipes the buffer.
 ///
 /// ```compile_fail,E0277

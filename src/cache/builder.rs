@@ -21,10 +21,10 @@ use crate::{Error, region};
 /// Long enough for a login in flight, and for small differences between clocks.
 const DEFAULT_REFRESH_MARGIN: Duration = Duration::from_secs(60);
 
-/// With a longer margin, a token would be fresh for less than half of the time.
+/// With a longer margin, a token would be fresh for less than half of its lifetime.
 const MAX_REFRESH_MARGIN: Duration = Duration::from_secs(450);
 
-/// A `keep_fresh` that is too slow for so many rejections treats them all as its own.
+/// A `keep_fresh` that falls behind by more rejections checks its token as if each rejection were its own.
 #[cfg(feature = "rt-tokio")]
 const MAX_QUEUED_REJECTIONS: usize = 64;
 
@@ -79,9 +79,9 @@ impl TokenCacheBuilder {
 
     /// Sets the sleep of a fetch's time limit of 30 s, and of the pauses of `keep_fresh`.
     ///
-    /// By default a thread waits for a fetch by the system's monotonic clock, and `keep_fresh` pauses with the timer of
-    /// the crate's tokio runtime. With the feature `rt-tokio` the sleep runs inside a tokio runtime of the crate, so tokio's
-    /// sleep works for every caller.
+    /// By default a thread waits for a fetch by the system's monotonic clock, and `keep_fresh` pauses with the crate's
+    /// timers. With the feature `rt-tokio` the sleep runs inside the crate's runtime for timers, so tokio's sleep works for
+    /// every caller.
     pub fn sleep_impl(mut self, sleep: impl AsyncSleep + 'static) -> Self {
         self.executor.sleep = Some(SharedAsyncSleep::new(sleep));
         self
@@ -132,7 +132,7 @@ impl TokenCacheBuilder {
         if self.refresh_margin >= MAX_REFRESH_MARGIN {
             return invalid(
                 "refresh_margin",
-                "it is 450 s or more, and a token expires after 900 s. Give a shorter margin",
+                "it must be less than 450 s. Give a shorter margin",
             );
         }
         if self.capacity == 0 {
@@ -187,7 +187,7 @@ impl TokenCacheBuilder {
 ///
 /// The provider runs in the crate's runtime, whichever runtime the configuration was loaded in. The configuration's sleep
 /// is not used, because the time limit of a fetch must not depend on a runtime. Set
-/// [`sleep_impl`](TokenCacheBuilder::sleep_impl) to change the time limit.
+/// [`sleep_impl`](TokenCacheBuilder::sleep_impl) to choose the sleep.
 #[cfg(feature = "aws-config")]
 impl From<&crate::SdkConfig> for TokenCacheBuilder {
     fn from(config: &crate::SdkConfig) -> TokenCacheBuilder {

@@ -17,7 +17,7 @@ pub(super) struct CachedToken {
     pub(super) token: Token,
     /// The number of the fetch that brought the credentials.
     fetch: u64,
-    // Instants instead of durations, so that a hit only compares.
+    // Absolute times, so that a hit only compares.
     valid_from: SystemTime,
     fresh_until: SystemTime,
 }
@@ -26,7 +26,7 @@ pub(super) struct CachedToken {
 pub(super) enum Freshness {
     Fresh,
     Valid,
-    /// Or signed in the future, because the clock has been set back since (rule 5).
+    /// Expired, or signed in the future: the clock was set back (rule 5).
     Expired,
 }
 
@@ -80,7 +80,7 @@ pub(super) fn bounded(capacity: usize) -> Cache<Login, CachedToken> {
         DefaultHashBuilder::default(),
         DefaultLifecycle::default(),
     );
-    // The cache's shards have equal parts of the capacity, rounded up.
+    // quick_cache rounds each shard's capacity up. Round down first, so that the total is not exceeded.
     let shards = cache.num_shards() as u64;
     cache.set_capacity(capacity as u64 / shards * shards);
     cache
@@ -131,7 +131,7 @@ mod tests {
             (1, 501, 100, true),
             (1, 900, 39, true),
             (1, 900, 500, true),
-            // A token that has expired, or was signed in the future, is not kept.
+            // With the same fetch or a later fetch, an expired token is not kept.
             (2, 400, 500, false),
             (2, 400, 39, false),
         ] {

@@ -33,14 +33,14 @@ impl TokenCache {
     /// ```
     ///
     /// - A token is refreshed when no longer fresh, so the refresh margin has to be long enough for a login.
-    /// - If a refresh fails, the next try is after 1 s, then after twice as long each time, up to 30 s. The next try also
+    /// - If a refresh fails, the next try is after about 1 s, then after twice as long each time, up to 30 s. The next try also
     ///   comes when half of the token's remaining time has passed, if that is more than 1 s.
-    /// - After [`invalidate`](TokenCache::invalidate) a rejected token is replaced immediately, if a valid token can be
-    ///   had. If not, the next try is not earlier.
+    /// - After [`invalidate`](TokenCache::invalidate), a rejected token is replaced immediately if a valid token is
+    ///   available. A rejection does not shorten the wait for the next try.
     /// - The wall clock is read once a minute at least, so that a suspend is noticed.
     ///
-    /// Drop the future to end the loop. The future needs no runtime of yours: the timer of the crate's runtime wakes it, or
-    /// the cache's [`sleep_impl`](crate::TokenCacheBuilder::sleep_impl).
+    /// Drop the future to end the loop. The future needs no runtime of yours: the crate's timers wake it, or the cache's
+    /// [`sleep_impl`](crate::TokenCacheBuilder::sleep_impl).
     pub async fn keep_fresh(&self, login: &Login, mut apply: impl FnMut(&Token)) -> Infallible {
         // Before the first token is requested, so that no rejection is missed.
         let mut rejected = self.0.rejected.subscribe();
@@ -66,8 +66,10 @@ impl TokenCache {
             // Rejections of other logins' tokens do not end the pause.
             while let Either::Left((rejected, _)) = select(pin!(rejected.recv()), &mut pause).await
             {
-                let is_others = rejected.is_ok_and(|rejected| *rejected != *login);
-                if !is_others && self.is_replaced(login, applied.as_ref(), refreshed.is_ok()) {
+                let is_for_other_login = rejected.is_ok_and(|rejected| *rejected != *login);
+                if !is_for_other_login
+                    && self.needs_new_token(login, applied.as_ref(), refreshed.is_ok())
+                {
                     break;
                 }
             }
@@ -84,12 +86,12 @@ impl TokenCache {
         }
     }
 
-    /// Whether the cache has a newer valid token, or has dropped the applied token after a rejection. If no token could be
-    /// had, a dropped token is no news.
-    fn is_replaced(&self, login: &Login, applied: Option<&Token>, was_valid: bool) -> bool {
+    /// Whether to ask again: the cache has another valid token, or has dropped the applied token. If the last try failed, a
+    /// missing token is no reason.
+    fn needs_new_token(&self, login: &Login, applied: Option<&Token>, had_token: bool) -> bool {
         match self.valid(login, self.0.clock.now()) {
             Some(cached) => is_other(&cached.token, applied),
-            None => was_valid,
+            None => had_token,
         }
     }
 }

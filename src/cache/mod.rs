@@ -62,7 +62,7 @@ struct Shared {
 }
 
 impl TokenCache {
-    /// Returns the settings of a cache over the credentials of `provider`.
+    /// Returns a builder for a cache over the credentials of `provider`.
     pub fn builder(provider: impl ProvideCredentials + 'static) -> TokenCacheBuilder {
         TokenCacheBuilder::new(Some(SharedCredentialsProvider::new(provider)))
     }
@@ -125,7 +125,8 @@ impl TokenCache {
         let _ = self.0.rejected.send(Arc::new(login.clone()));
     }
 
-    /// Rule 6
+    /// Drops the rejected token, and reports it to the credentials cache. Returns `false` if another token is cached (rule
+    /// 6).
     fn drop_rejected(&self, login: &Login, rejected: &Token) -> bool {
         let mut rejections = self.lock_rejections();
         let cached = self.cached(login);

@@ -17,7 +17,7 @@ impl TokenCache {
             host: login.host().to_owned(),
         })?;
         loop {
-            // Not if what was valid has expired or was rejected in this moment.
+            // Repeats if the valid token or credentials expired or were rejected meanwhile.
             if let Some(token) = self.try_refresh(login, &region).await? {
                 return Ok(token);
             }
@@ -31,6 +31,7 @@ impl TokenCache {
         let outcome = match self.0.credentials.join_or_start(before.is_some()) {
             Refresh::NotDue => None,
             Refresh::InFlight if before.is_some() => {
+                // The database may have rejected the token in this moment.
                 let current = self.valid(login, self.0.clock.now());
                 return Ok(current.map(|current| current.token));
             }
@@ -65,8 +66,7 @@ impl TokenCache {
         }
     }
 
-    /// Returns the cached token, if valid. The token `before` counts too, because the cache may have evicted the token since,
-    /// but not after a rejection.
+    /// Returns the cached token if valid. Falls back to `before` if the cache evicted the token, but not after a rejection.
     fn current(
         &self,
         login: &Login,

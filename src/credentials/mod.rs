@@ -19,7 +19,7 @@ pub(crate) struct CredentialsCache {
     provider: SharedCredentialsProvider,
     clock: SharedTimeSource,
     executor: FetchExecutor,
-    /// Credentials that expire sooner cannot sign a token for the full lifetime.
+    /// A token's lifetime plus the refresh margin. If the credentials expire sooner, a fetch is due (rule 3).
     min_remaining: Duration,
     state: Mutex<State>,
 }
@@ -30,7 +30,8 @@ struct State {
     in_flight: Option<InFlightFetch>,
     fetches: u64,
     last_failed_at: Option<SystemTime>,
-    /// How often the database has rejected a token of the cached credentials.
+    /// Counts rejections of credentials, and is never reset. Credentials are rejected if their fetch started at a lower
+    /// count.
     rejections: u64,
     last_started_for_rejection: Option<SystemTime>,
 }
@@ -53,13 +54,13 @@ impl CachedCredentials {
 struct FetchStart {
     number: u64,
     at: SystemTime,
-    /// How many rejections there had been.
+    /// The value of `State::rejections` when the fetch started.
     rejections: u64,
 }
 
 struct InFlightFetch {
     start: FetchStart,
-    in_flight: InFlight<CachedCredentials>,
+    in_flight: InFlight,
 }
 
 /// What a caller without a fresh token has to do.
@@ -70,8 +71,8 @@ pub(crate) enum Refresh {
     InFlight,
     /// Wait for the fetch.
     Wait {
-        fetch: InFlight<CachedCredentials>,
-        /// If not, the fetch may bring the rejected keys.
+        fetch: InFlight,
+        /// `false` if the fetch was in flight before the rejection, so it may bring the rejected keys.
         started_after_rejection: bool,
     },
 }
@@ -104,7 +105,7 @@ impl CredentialsCache {
         let now = self.clock.now();
         let valid = state.valid(now);
         let has_valid = has_valid_token || valid.is_some();
-        // Rule 6: the database rejects what rejected credentials sign.
+        // Rule 6: rejected credentials are no fallback.
         let can_fall_back = has_valid_token || valid.is_some_and(|it| !state.is_rejected(it));
         if let Some(fetch) = state
             .in_flight
@@ -135,7 +136,7 @@ impl CredentialsCache {
         }
     }
 
-    fn run(self: &Arc<Self>, start: FetchStart, outcome: OutcomeSender<CachedCredentials>) {
+    fn run(self: &Arc<Self>, start: FetchStart, outcome: OutcomeSender) {
         let provider = self.provider.clone();
         let work = async move {
             tracing::debug!("fetching AWS credentials");
@@ -159,20 +160,15 @@ impl CredentialsCache {
         });
     }
 
-    fn complete(
-        &self,
-        fetch: FetchStart,
-        answer: Result<Credentials, Error>,
-    ) -> Result<CachedCredentials, Error> {
+    fn complete(&self, fetch: FetchStart, answer: Result<Credentials, Error>) -> Result<(), Error> {
         let mut state = self.state();
         let now = self.clock.now();
         match answer.and_then(|credentials| reject_expired(credentials, now)) {
             Ok(credentials) => {
                 let credentials = Arc::new(credentials);
-                let cached = CachedCredentials { credentials, fetch };
-                state.cached = Some(cached.clone());
+                state.cached = Some(CachedCredentials { credentials, fetch });
                 state.last_failed_at = None;
-                Ok(cached)
+                Ok(())
             }
             Err(error) => {
                 state.last_failed_at = Some(now);
@@ -231,14 +227,7 @@ impl State {
         }
     }
 
-    fn start(
-        &mut self,
-        now: SystemTime,
-    ) -> (
-        FetchStart,
-        OutcomeSender<CachedCredentials>,
-        InFlight<CachedCredentials>,
-    ) {
+    fn start(&mut self, now: SystemTime) -> (FetchStart, OutcomeSender, InFlight) {
         self.fetches += 1;
         if self.cached.as_ref().is_some_and(|it| self.is_rejected(it)) {
             self.last_started_for_rejection = Some(now);
@@ -253,7 +242,7 @@ impl State {
     }
 }
 
-/// If a provider times out itself, after at least as long, the error is the same.
+/// Maps a provider's own timeout of 30 s or more to `FetchTimedOut`.
 fn map_provider_error(error: CredentialsError) -> Error {
     match &error {
         CredentialsError::ProviderTimedOut(details)
@@ -267,7 +256,7 @@ fn map_provider_error(error: CredentialsError) -> Error {
     }
 }
 
-/// A provider that returns expired credentials has failed (rule 3). IMDS does so when a refresh fails there.
+/// A provider that returns expired credentials has failed (rule 3). IMDS returns them if its own refresh fails.
 fn reject_expired(credentials: Credentials, now: SystemTime) -> Result<Credentials, Error> {
     match credentials.expiry().filter(|expiry| *expiry <= now) {
         Some(expired_at) => Err(Error::CredentialsExpired { expired_at }),

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::signer::LIFETIME;
 
-/// How long after a failed fetch the next fetch starts, if a token or credentials are valid.
+/// Minimum time between a failed fetch and the next fetch, if a token or credentials are valid.
 const FAILURE_BACKOFF: Duration = Duration::from_secs(5);
 
 /// Between the starts of two fetches of short-lived credentials, or of two fetches after rejections.
@@ -57,7 +57,8 @@ impl History {
     }
 }
 
-/// Some sources have new credentials only seconds before the old credentials expire.
+/// Some sources have new credentials only seconds before the old credentials expire, so the interval shrinks to twice the
+/// remaining time. For expired credentials that would be zero, so the full interval applies.
 fn min_interval(remaining: Duration) -> Duration {
     if remaining.is_zero() {
         return MIN_FETCH_INTERVAL;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::ensure;
 use rds_iam::{Login, Token, TokenCache};
-use rds_iam_pools::{Args, Refusal, Session, serve};
+use rds_iam_pools::{Args, Rejection, Session, serve};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{Postgres, Row};
@@ -16,8 +16,8 @@ pub struct Pool {
     pub pool: PgPool,
     cache: TokenCache,
     login: Login,
-    /// The token that is the pool's password.
-    held: Arc<Mutex<Token>>,
+    /// The pool's password.
+    current: Arc<Mutex<Token>>,
 }
 
 pub async fn open(
@@ -45,12 +45,14 @@ pub async fn open(
             .connect_lazy_with(options),
         cache: cache.clone(),
         login: login.clone(),
-        held: Arc::new(Mutex::new(token)),
+        current: Arc::new(Mutex::new(token)),
     };
     tokio::spawn({
         let pool = pool.clone();
         async move {
-            let keep_fresh = pool.cache.keep_fresh(&pool.login, |token| pool.hold(token));
+            let keep_fresh = pool
+                .cache
+                .keep_fresh(&pool.login, |token| pool.apply(token));
             pool.pool.close_event().do_until(keep_fresh).await
         }
     });
@@ -58,26 +60,26 @@ pub async fn open(
 }
 
 impl Pool {
-    /// A connection. Where the database refuses the pool's token, its credentials may have been revoked: then another
-    /// is asked for and tried, once.
+    /// Returns a connection. If the database rejects the pool's token, the credentials may have been revoked, so a new
+    /// token is tried once.
     pub async fn acquire(&self) -> anyhow::Result<PoolConnection<Postgres>> {
-        let held = self.held.lock().unwrap().clone();
+        let current = self.current.lock().unwrap().clone();
         match self.pool.acquire().await {
-            Err(error) if error.is_refusal() => {
-                self.cache.invalidate(&self.login, &held);
-                self.hold(&self.cache.token(&self.login).await?);
+            Err(error) if error.is_rejection() => {
+                self.cache.invalidate(&self.login, &current);
+                self.apply(&self.cache.token(&self.login).await?);
                 Ok(self.pool.acquire().await?)
             }
             outcome => Ok(outcome?),
         }
     }
 
-    fn hold(&self, token: &Token) {
-        let mut held = self.held.lock().unwrap();
+    fn apply(&self, token: &Token) {
+        let mut current = self.current.lock().unwrap();
         let options = PgConnectOptions::clone(&self.pool.connect_options());
         self.pool
             .set_connect_options(options.password(token.as_str()));
-        *held = token.clone();
+        *current = token.clone();
     }
 }
 

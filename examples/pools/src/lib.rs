@@ -1,5 +1,4 @@
-//! What the examples of pools share: their arguments, the loop that serves queries, verified TLS, and the one rule for
-//! logins that the database refuses.
+//! Shared by the examples of pools: the arguments, the loop of queries, verified TLS, and the rule for rejected logins.
 
 #[path = "../../args/mod.rs"]
 mod args;
@@ -22,7 +21,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-pub use log_in::{LoginError, Refusal, log_in, log_in_blocking};
+pub use log_in::{LoginError, Rejection, log_in, log_in_blocking};
 
 /// The arguments of each example: `[--ca FILE] [--dial HOST:PORT] [--for SECONDS] URL`
 pub struct Args {
@@ -30,11 +29,11 @@ pub struct Args {
     pub database: String,
     /// The file of `--ca`, for drivers that read it themselves.
     pub ca: Option<PathBuf>,
-    /// Whom the server's certificate must come from: those in the file, else those that the platform trusts.
+    /// The trusted root certificates: of the file or the platform, and Amazon's public roots.
     pub roots: Vec<CertificateDer<'static>>,
-    /// Where to connect when it is not the database's own endpoint: the near end of a tunnel, say.
+    /// The address to dial instead of the database's own endpoint, for a tunnel.
     pub dial: Option<SocketAddr>,
-    /// How long to serve: for ever unless given.
+    /// How long to serve, for ever by default.
     pub seconds: Option<u64>,
 }
 
@@ -68,22 +67,22 @@ fn resolve(dial: &str) -> anyhow::Result<SocketAddr> {
     dial.to_socket_addrs()?.next().context("the name has none")
 }
 
-/// As whom a connection is logged in, and over which version of TLS.
+/// The user of a connection, and the version of TLS.
 pub struct Session {
     pub user: String,
     pub tls: String,
 }
 
 impl Session {
-    /// Where PostgreSQL tells it, in the columns `user` and `tls`.
+    /// The session in PostgreSQL, in the columns `user` and `tls`.
     pub const POSTGRES: &str = "SELECT current_user::text AS user, version AS tls \
          FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
 
-    /// Where MySQL and MariaDB tell the user, and where they tell the version of TLS: in the second column.
+    /// The user and the version of TLS in MySQL and MariaDB. The version is in the second column.
     pub const MYSQL_USER: &str = "SELECT CURRENT_USER()";
     pub const MYSQL_TLS: &str = "SHOW SESSION STATUS LIKE 'Ssl_version'";
 
-    /// From what MySQL and MariaDB tell: their users end in `@` and the hosts that they may come from.
+    /// The session of the answers of MySQL and MariaDB. Their users end in `@` and the allowed hosts.
     pub fn mysql(user: &str, tls: String) -> Session {
         let user = user.rsplit_once('@').map_or(user, |(user, _hosts)| user);
         Session {
@@ -101,7 +100,7 @@ impl fmt::Display for Session {
 
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Prints the session that the first query tells, and goes on with queries, one a second.
+/// Prints the session of the first query, then queries once a second.
 pub async fn serve(
     seconds: Option<u64>,
     query: impl AsyncFn() -> anyhow::Result<Session>,
@@ -127,7 +126,7 @@ pub fn serve_blocking(
     Ok(())
 }
 
-/// TLS for tokio-postgres and what is built on it, that trusts nobody but `roots`.
+/// TLS for tokio-postgres and the pools over it. Trusts `roots` only.
 pub fn tls(roots: &[CertificateDer<'static>]) -> MakeRustlsConnect {
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(roots.iter().cloned());

@@ -1,4 +1,4 @@
-//! Logins that the database refuses: once more, with another token.
+//! The rule for rejected logins: one more try, with a new token.
 
 use std::error::Error;
 use std::fmt;
@@ -6,16 +6,16 @@ use std::fmt;
 use rds_iam::{Login, Token, TokenCache};
 use tokio_postgres::error::SqlState;
 
-/// Connects with a token of the cache's. Where the database refuses it, its credentials may have been revoked: then
-/// another is asked for and tried, once.
-pub async fn log_in<C, E: Refusal, Connecting: Future<Output = Result<C, E>>>(
+/// Connects with a token of the cache. If the database rejects the token, the credentials may have been revoked, so a new
+/// token is tried once.
+pub async fn log_in<C, E: Rejection, Connecting: Future<Output = Result<C, E>>>(
     cache: &TokenCache,
     login: &Login,
     connect: impl Fn(&Token) -> Connecting,
 ) -> Result<C, LoginError<E>> {
     let token = cache.token(login).await.map_err(LoginError::NoToken)?;
     let outcome = match connect(&token).await {
-        Err(error) if error.is_refusal() => {
+        Err(error) if error.is_rejection() => {
             cache.invalidate(login, &token);
             let token = cache.token(login).await.map_err(LoginError::NoToken)?;
             connect(&token).await
@@ -26,14 +26,14 @@ pub async fn log_in<C, E: Refusal, Connecting: Future<Output = Result<C, E>>>(
 }
 
 /// [`log_in`] for drivers without async.
-pub fn log_in_blocking<C, E: Refusal>(
+pub fn log_in_blocking<C, E: Rejection>(
     cache: &TokenCache,
     login: &Login,
     connect: impl Fn(&Token) -> Result<C, E>,
 ) -> Result<C, LoginError<E>> {
     let token = cache.blocking_token(login).map_err(LoginError::NoToken)?;
     let outcome = match connect(&token) {
-        Err(error) if error.is_refusal() => {
+        Err(error) if error.is_rejection() => {
             cache.invalidate(login, &token);
             let token = cache.blocking_token(login).map_err(LoginError::NoToken)?;
             connect(&token)
@@ -43,39 +43,40 @@ pub fn log_in_blocking<C, E: Refusal>(
     outcome.map_err(LoginError::Driver)
 }
 
-/// A driver's error, which tells whether the database refused the login.
-pub trait Refusal {
-    fn is_refusal(&self) -> bool;
+/// A driver's error.
+pub trait Rejection {
+    /// Whether the database rejected the login.
+    fn is_rejection(&self) -> bool;
 }
 
 /// MySQL and MariaDB: `ER_ACCESS_DENIED_ERROR`, with SQLSTATE 28000.
 const ACCESS_DENIED: u16 = 1045;
 
-impl Refusal for tokio_postgres::Error {
-    fn is_refusal(&self) -> bool {
+impl Rejection for tokio_postgres::Error {
+    fn is_rejection(&self) -> bool {
         self.code().is_some_and(|code| {
-            // RDS checks tokens through PAM, whose refusal is the first.
+            // RDS checks tokens through PAM, and reports a rejection with the first.
             *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION
                 || *code == SqlState::INVALID_PASSWORD
         })
     }
 }
 
-impl Refusal for mysql_async::Error {
-    fn is_refusal(&self) -> bool {
+impl Rejection for mysql_async::Error {
+    fn is_rejection(&self) -> bool {
         matches!(self, mysql_async::Error::Server(error) if error.code == ACCESS_DENIED)
     }
 }
 
-impl Refusal for mysql::Error {
-    fn is_refusal(&self) -> bool {
+impl Rejection for mysql::Error {
+    fn is_rejection(&self) -> bool {
         matches!(self, mysql::Error::MySqlError(error) if error.code == ACCESS_DENIED)
     }
 }
 
-impl Refusal for sqlx::Error {
-    fn is_refusal(&self) -> bool {
-        // With both kinds of databases, what sqlx calls the code is the SQLSTATE.
+impl Rejection for sqlx::Error {
+    fn is_rejection(&self) -> bool {
+        // The code is the SQLSTATE, of MySQL too.
         self.as_database_error()
             .and_then(|error| error.code())
             .is_some_and(|code| ["28000", "28P01"].contains(&&*code))
@@ -89,7 +90,7 @@ pub enum LoginError<E> {
     Driver(E),
 }
 
-/// With all causes, since some pools keep no more of an error than its text. So there is no `source()` to be told again.
+/// The text has all causes, because some pools keep only the text of an error. So `source()` is empty.
 impl<E: Error> fmt::Display for LoginError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let error: &dyn Error = match self {

@@ -45,10 +45,10 @@ macro_rules! of_pool {
 
 for_each_pool! {
     new_connections_log_in_and_old_ones_still_work_after_tokens_have_expired
-    credentials_that_live_5_minutes_are_renewed_before_they_die
+    credentials_that_live_for_5_minutes_are_refreshed_before_they_expire
     while_the_source_is_down_logins_fail_with_its_error_only_once_no_token_is_valid
-    revoked_credentials_cost_one_refusal
-    refusals_at_once_cost_one_fetch
+    revoked_credentials_cost_one_rejection
+    rejections_at_once_cost_one_fetch
     fifty_connections_at_once_cost_one_fetch
     no_token_is_sent_without_tls
     no_token_is_sent_to_a_server_whose_certificate_cannot_be_verified
@@ -73,7 +73,7 @@ fn new_connections_log_in_and_old_ones_still_work_after_tokens_have_expired<P: P
     assert_eq!(stage.received::<P>(), ["accepted"; 5]);
 }
 
-fn credentials_that_live_5_minutes_are_renewed_before_they_die<P: Pool>() {
+fn credentials_that_live_for_5_minutes_are_refreshed_before_they_expire<P: Pool>() {
     let stage = Stage::of::<P>();
     let mut dying = Key::new();
     stage.hand_out(&dying, Some(minutes(5)));
@@ -111,7 +111,7 @@ fn while_the_source_is_down_logins_fail_with_its_error_only_once_no_token_is_val
     }
 }
 
-fn revoked_credentials_cost_one_refusal<P: Pool>() {
+fn revoked_credentials_cost_one_rejection<P: Pool>() {
     let stage = Stage::of::<P>();
     let revoked = Key::new();
     stage.hand_out(&revoked, None);
@@ -128,7 +128,7 @@ fn revoked_credentials_cost_one_refusal<P: Pool>() {
     assert_eq!(stage.source.fetches(), 2);
 }
 
-fn refusals_at_once_cost_one_fetch<P: Pool>() {
+fn rejections_at_once_cost_one_fetch<P: Pool>() {
     let stage = Stage::of::<P>();
     let revoked = Key::new();
     stage.hand_out(&revoked, None);

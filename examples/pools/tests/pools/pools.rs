@@ -48,7 +48,7 @@ pub trait Pool: Sized + Sync {
     const ENGINE: Engine;
     /// Whom it logs in.
     const USER: &str;
-    /// Whether it holds a password that `keep_fresh` renews.
+    /// Whether `keep_fresh` refreshes the pool's password.
     const IS_KEPT_FRESH: bool = false;
     /// Whether it can connect elsewhere than to the host whose certificate it verifies.
     const DIALS: bool = true;

@@ -31,7 +31,7 @@ pub fn minutes(minutes: u64) -> Duration {
 
 // The time
 
-/// Stands still until the test moves it, and ends the sleeps that are over by then.
+/// Moves only when the test says so, and then ends the sleeps whose time has passed.
 #[derive(Clone)]
 pub struct Clock(Arc<(Mutex<Time>, Condvar)>);
 
