@@ -197,7 +197,7 @@ fn edit_keys(edit: impl FnOnce(&mut Map<String, Value>)) {
 // All of it
 
 /// A cache, and a user of the servers whom no other test uses meanwhile.
-pub struct Stage {
+pub struct Harness {
     pub servers: Servers,
     pub clock: Clock,
     pub source: Source,
@@ -210,12 +210,12 @@ pub struct Stage {
     _runtime: EnterGuard<'static>,
 }
 
-impl Stage {
+impl Harness {
     #[expect(
         clippy::disallowed_methods,
         reason = "the servers judge by the real time"
     )]
-    pub fn of<P: Pool>() -> Stage {
+    pub fn of<P: Pool>() -> Harness {
         static USERS: LazyLock<BTreeMap<&str, Mutex<()>>> = LazyLock::new(|| {
             ["iam_user", "other_user", "clock_user", ODD_USER]
                 .map(|user| (user, Mutex::new(())))
@@ -232,7 +232,7 @@ impl Stage {
             answer: Err("nothing to hand out yet"),
             fetches: 0,
         })));
-        Stage {
+        Harness {
             cache: TokenCache::builder(source.clone())
                 .time_source(clock.clone())
                 .sleep_impl(clock.clone())
@@ -303,7 +303,7 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for Harness {
     fn drop(&mut self) {
         self.servers.move_clock(self.user, 0);
     }
