@@ -354,7 +354,9 @@ impl State {
     }
 
     fn violation(&mut self, what: String) {
-        self.violations.push(what);
+        if !self.has_failed() {
+            self.violations.push(what);
+        }
         self.is_over |= self.has_failed();
     }
 
@@ -466,7 +468,7 @@ impl ProvideCredentials for World {
         state.judge_start();
         let (number, called) = (state.fetches.len(), state.now);
         let is_outage = called.millis % DAY > 22 * HOUR;
-        let plan = match state.chance.below(if is_outage { 3 } else { 60 }) {
+        let plan = match state.chance.below(if is_outage { 2 } else { 60 }) {
             0 => Plan::Hang,
             1 => Plan::Block,
             2 => Plan::AnswerLate,
@@ -480,7 +482,7 @@ impl ProvideCredentials for World {
             _ => state.chance.below(4),
         };
         let step = SECOND + state.chance.below(2 * SECOND);
-        let blocks_for = (31 + state.chance.below(300)) * SECOND;
+        let blocks_for = (31 + state.chance.below(500)) * SECOND;
         state.troubles += u64::from(plan != Plan::Answer);
         let fetch = Fetch {
             plan,
@@ -535,8 +537,10 @@ impl Drop for OpenCall<'_> {
 /// What the callers know of a login's token.
 #[derive(Clone, Default)]
 struct Known {
-    /// A token that was cached at that moment. It can only be replaced by a token that expires later.
-    cached: Option<(Token, Moment)>,
+    /// A token that a caller got, and when.
+    got: Option<(Token, Moment)>,
+    /// Whether this token was cached then. Only a better token can have replaced it.
+    is_cached: bool,
     rejected: Option<(Token, Moment)>,
     rejections: u64,
 }
@@ -660,7 +664,7 @@ impl Soak {
         // Before the cache knows, since the calls of other threads are judged meanwhile.
         self.world.lock().figures.rejections += 1;
         let mut known = shared.lock().unwrap();
-        known.cached = None;
+        known.got = None;
         known.rejections += 1;
         drop(known);
         let at = self.world.lock().now;
@@ -716,7 +720,10 @@ impl Call<'_> {
                 let are_valid = is_comparable && self.valid.is_some_and(have_been_valid);
                 for (what, serves) in [
                     ("valid credentials", are_valid),
-                    ("a valid token", known_valid.is_some()),
+                    (
+                        "a valid token",
+                        known_valid.is_some() && self.known.is_cached,
+                    ),
                     ("a healthy provider", is_healthy && !hangs),
                 ] {
                     if serves {
@@ -725,11 +732,16 @@ impl Call<'_> {
                 }
             }
             Ok(token) => {
-                if known_valid.is_some_and(|known| known.expires_at() > token.expires_at()) {
-                    wrongs.push("got a token that expires before the cached token".to_owned());
-                }
-                if known_valid.is_some_and(|known| fetch_of(known) > fetch_of(token)) {
-                    wrongs.push("got a token of older credentials".to_owned());
+                let is_worse = |known: &Token| {
+                    let (fetch, known_fetch) = (fetch_of(token), fetch_of(known));
+                    let expires_earlier = token.expires_at() < known.expires_at();
+                    match self.known.is_cached {
+                        true => expires_earlier || fetch < known_fetch,
+                        false => expires_earlier && fetch <= known_fetch,
+                    }
+                };
+                if known_valid.is_some_and(is_worse) {
+                    wrongs.push("got a worse token than the caller before".to_owned());
                 }
             }
         }
@@ -749,7 +761,7 @@ impl Call<'_> {
             && chance.one_in(300)
         {
             // Its own, or a token with which another caller logged in before.
-            let rejected = match &self.known.cached {
+            let rejected = match &self.known.got {
                 Some((old, _)) if chance.one_in(2) => old.clone(),
                 _ => token,
             };
@@ -757,9 +769,9 @@ impl Call<'_> {
         }
     }
 
-    /// The token that was cached before, unless it may have expired or been rejected since.
+    /// The token that a caller got before, unless it may have expired or been rejected since.
     fn known_valid(&self, state: &State) -> Option<&Token> {
-        let (token, seen) = self.known.cached.as_ref()?;
+        let (token, seen) = self.known.got.as_ref()?;
         let is_rejected = state.figures.rejections != self.before.rejections;
         let is_valid = seen.age == state.now.age && token.expires_at() > at(state.now.millis);
         (is_valid && !is_rejected).then_some(token)
@@ -776,8 +788,8 @@ impl Call<'_> {
             && state.valid() == self.valid
             && self.valid.is_some_and(is_unrejected);
         let started = state.in_flight().map(|_| state.fetches.len());
-        let can_fall_back = has_credentials || self.known_valid(&state).is_some();
-        if can_fall_back && started.is_some() && started == self.in_flight {
+        let has_token = self.known.is_cached && self.known_valid(&state).is_some();
+        if (has_credentials || has_token) && started.is_some() && started == self.in_flight {
             let after = state.now;
             state.violation(format!(
                 "{} waits for a fetch that it did not start, from {:?} to {after:?}",
@@ -789,7 +801,7 @@ impl Call<'_> {
     fn judge(&self, token: &Token, after: Moment) -> Option<String> {
         let (before, signed_at) = (self.before, signed_at(token));
         let is_same = |(other, _): &(Token, Moment)| other.as_str() == token.as_str();
-        let was_judged = self.known.cached.as_ref().is_some_and(is_same);
+        let was_judged = self.known.got.as_ref().is_some_and(is_same);
         // If a token is signed again in the second in which it was rejected, it is the same.
         let was_rejected = |rejected: &(Token, Moment)| {
             let (_, at) = rejected;
@@ -812,18 +824,19 @@ impl Call<'_> {
         Some(format!("got {what}"))
     }
 
-    /// A token that was signed before the call was cached, unless any token was rejected meanwhile.
     fn note(&self, token: &Token, after: Moment) {
         let mut known = self.shared.lock().unwrap();
         let mut state = self.soak.world.lock();
+        // If the token was signed before the call, it was cached.
         let is_reused = signed_at(token) + SECOND <= self.before.millis;
         state.figures.reused += u64::from(is_reused);
-        if is_reused
-            && state.figures.rejections == self.before.rejections
+        // Otherwise a rejection may have removed the token.
+        if state.figures.rejections == self.before.rejections
             && known.rejections == self.known.rejections
             && self.before.age == after.age
         {
-            known.cached = Some((token.clone(), after));
+            known.got = Some((token.clone(), after));
+            known.is_cached = is_reused;
         }
     }
 }
