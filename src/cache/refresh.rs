@@ -105,11 +105,11 @@ impl TokenCache {
     ) -> Result<Token, Error> {
         let fetch = credentials.fetch();
         let expires_at = token_expiry(&credentials.credentials, now)?;
-        let kept = || {
-            self.cached(login)
-                .filter(|it| it.is_kept(fetch, expires_at, now))
+        let kept = |now| {
+            let cached = self.cached(login);
+            cached.filter(|cached| cached.is_kept(fetch, expires_at, now))
         };
-        if let Some(kept) = kept().filter(|kept| kept.is_valid(now)) {
+        if let Some(kept) = kept(now).filter(|kept| kept.is_valid(now)) {
             return Ok(kept.token);
         }
         let token = Signer::new(&credentials.credentials, region, now)?.sign(login, now)?;
@@ -118,13 +118,11 @@ impl TokenCache {
         if *counted != rejections {
             return Ok(token);
         }
-        // Or a second call may have been faster.
-        if let Some(kept) = kept() {
-            return Ok(if kept.is_valid(now) {
-                kept.token
-            } else {
-                token
-            });
+        // Or a second call may have been faster, while this call was suspended.
+        let later = self.0.clock.now();
+        if let Some(kept) = kept(later) {
+            let kept = Some(kept).filter(|kept| kept.is_valid(later));
+            return Ok(kept.map_or(token, |kept| kept.token));
         }
         let cached = CachedToken::new(token.clone(), fetch, now, self.0.refresh_margin);
         self.0.tokens.insert(login.clone(), cached);
