@@ -11,14 +11,14 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Barrier, Mutex};
 use std::task::Poll;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::rt::sleep::TokioSleep;
 use futures_util::FutureExt;
 use pollster::block_on;
 use rds_iam::{
-    AsyncSleep, Credentials, CredentialsError, Error, Sleep, Token, TokenCache, TokenCacheBuilder,
-    provider,
+    AsyncSleep, Credentials, CredentialsError, Error, Sleep, TimeSource, Token, TokenCache,
+    TokenCacheBuilder, provider,
 };
 use support::harness::*;
 use support::runtime::{current_thread_runtime, runtime_of, runtime_without_timers};
@@ -722,4 +722,55 @@ fn a_token_of_older_credentials_never_replaces_a_token_of_newer_credentials() {
             );
         }
     });
+}
+
+/// A clock that holds the thread `held` after each of its readings, until the test lets the thread go on.
+#[derive(Clone, Debug)]
+struct HoldingClock {
+    clock: Clock,
+    readings: Sender<()>,
+    go_on: Arc<Mutex<Receiver<()>>>,
+}
+
+impl TimeSource for HoldingClock {
+    fn now(&self) -> SystemTime {
+        let now = self.clock.now();
+        if thread::current().name() == Some("held") && self.readings.send(()).is_ok() {
+            let _ = self.go_on.lock().unwrap().recv();
+        }
+        now
+    }
+}
+
+#[test]
+fn a_call_that_is_suspended_after_a_reading_of_the_clock_does_not_replace_a_newer_token() {
+    // Before the signature. The second reading is under a lock of the cache.
+    for held_reading in [1, 3] {
+        watched(|| {
+            let (clock, (readings, has_read)) = (Clock::default(), mpsc::channel());
+            let (go_on, may_go_on) = mpsc::channel();
+            let holding = HoldingClock {
+                clock: clock.clone(),
+                readings,
+                go_on: Arc::new(Mutex::new(may_go_on)),
+            };
+            let builder = TokenCache::builder(keys("akid")).time_source(holding);
+            let cache = builder.build().unwrap();
+            cache.blocking_token(&joe()).unwrap();
+            thread::scope(|scope| {
+                let held = thread::Builder::new().name("held".to_owned());
+                let held = held.spawn_scoped(scope, || cache.blocking_token(&jane()).unwrap());
+                for _ in 1..held_reading {
+                    has_read.recv().unwrap();
+                    go_on.send(()).unwrap();
+                }
+                has_read.recv().unwrap();
+                clock.advance(s(200));
+                let newer = cache.blocking_token(&jane()).unwrap();
+                drop((go_on, has_read));
+                held.unwrap().join().unwrap();
+                assert_same(&cache.blocking_token(&jane()).unwrap(), &newer);
+            });
+        });
+    }
 }
