@@ -5,6 +5,7 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use std::{fmt, io, process, thread};
@@ -13,8 +14,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep, Sleep};
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Either, abortable, select};
-use oneshot::{Receiver, RecvTimeoutError};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::instrument::WithSubscriber;
 
 use crate::{Error, runtime};
@@ -61,14 +61,11 @@ impl FetchExecutor {
     ) -> Result<(), Error> {
         self.check_hung_fetches()?;
         let (work, abort) = abortable(AssertUnwindSafe(work).catch_unwind());
-        let (sender, answer) = oneshot::channel();
         let (alive, running) = Running::new();
         let provider = async move {
-            if let Ok(answer) = work.await {
-                drop(alive);
-                // Nobody waits for a late answer.
-                let _ = sender.send(answer.unwrap_or_else(|panic| Err(map_panic(&*panic))));
-            }
+            let answer = work.await.ok()?;
+            drop(alive);
+            Some(answer.unwrap_or_else(|panic| Err(map_panic(&*panic))))
         };
         let provider = provider.with_current_subscriber();
         let hung = Arc::clone(&self.hung);
@@ -80,7 +77,8 @@ impl FetchExecutor {
         let sleep = self.sleep.clone();
         match (&self.spawn_with, sleep) {
             (Some(spawn), Some(sleep)) => {
-                spawn(Box::pin(provider));
+                let (sender, answer) = oneshot::channel();
+                spawn(Box::pin(provider.map(|answer| send(sender, answer))));
                 spawn(Box::pin(async move {
                     let outcome = within(sleep.sleep(FETCH_TIMEOUT), answer).await;
                     drop(guard);
@@ -89,7 +87,7 @@ impl FetchExecutor {
                 Ok(())
             }
             (_, sleep) => spawn_thread("rds-iam-fetch", move || {
-                let run = || run_with_time_limit(provider, answer, sleep);
+                let run = || run_with_time_limit(provider, sleep);
                 let outcome = catch_unwind(AssertUnwindSafe(run));
                 drop(guard);
                 completion.complete(outcome.unwrap_or_else(|panic| Err(map_panic(&*panic))));
@@ -128,20 +126,16 @@ impl fmt::Debug for FetchExecutor {
     }
 }
 
-fn run_with_time_limit<T>(
-    provider: impl Future<Output = ()> + Send + 'static,
-    answer: Receiver<Result<T, Error>>,
+/// `None` is the answer of a canceled provider.
+fn run_with_time_limit<T: Send + 'static>(
+    provider: impl Future<Output = Option<Result<T, Error>>> + Send + 'static,
     sleep: Option<SharedAsyncSleep>,
 ) -> Result<T, Error> {
-    let start_provider = || {
-        spawn_thread("rds-iam-provider", || {
-            let _ = runtime::PROVIDERS.inside(|| pollster::block_on(provider));
-        })
-    };
     // The provider's thread uses this runtime. If the runtime cannot start, the error is reported here.
     runtime::PROVIDERS.inside(|| ()).map_err(cannot_start)?;
     let Some(sleep) = sleep else {
-        start_provider()?;
+        let (sender, answer) = mpsc::channel();
+        start_provider(provider.map(move |answer| drop(answer.map(|answer| sender.send(answer)))))?;
         return match answer.recv_timeout(FETCH_TIMEOUT) {
             Ok(answer) => answer,
             Err(RecvTimeoutError::Timeout) => Err(timed_out()),
@@ -151,7 +145,8 @@ fn run_with_time_limit<T>(
     let run = || {
         // If the sleep needs tokio and there is none, this panics before the provider is called.
         let limit = sleep.sleep(FETCH_TIMEOUT);
-        start_provider()?;
+        let (sender, answer) = oneshot::channel();
+        start_provider(provider.map(|answer| send(sender, answer)))?;
         pollster::block_on(within(limit, answer))
     };
     runtime::TIMERS
@@ -159,8 +154,22 @@ fn run_with_time_limit<T>(
         .unwrap_or_else(|error| Err(cannot_start(error)))
 }
 
-async fn within<T>(limit: Sleep, answer: Receiver<Result<T, Error>>) -> Result<T, Error> {
-    match select(answer.into_future(), limit).await {
+fn start_provider(provider: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
+    spawn_thread("rds-iam-provider", || {
+        let _ = runtime::PROVIDERS.inside(|| pollster::block_on(provider));
+    })
+}
+
+fn send<T>(sender: oneshot::Sender<Result<T, Error>>, answer: Option<Result<T, Error>>) {
+    // Nobody waits for a late answer.
+    let _ = answer.map(|answer| sender.send(answer));
+}
+
+async fn within<T>(
+    limit: Sleep,
+    answer: oneshot::Receiver<Result<T, Error>>,
+) -> Result<T, Error> {
+    match select(answer, limit).await {
         Either::Left((answer, _)) => answer.unwrap_or_else(|_| Err(ended_without_answer())),
         Either::Right(_) => Err(timed_out()),
     }
@@ -174,7 +183,7 @@ fn spawn_thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), E
 /// Sleeps in the embedder's runtime, wherever the sleep is polled.
 #[cfg(feature = "rt-tokio")]
 fn sleep_in_task(spawn: &SpawnWith, sleep: SharedAsyncSleep, duration: Duration) -> Sleep {
-    let (mut sender, end) = tokio::sync::oneshot::channel();
+    let (mut sender, end) = oneshot::channel();
     spawn(Box::pin(async move {
         let slept = {
             let dropped = std::pin::pin!(sender.closed());

@@ -215,6 +215,7 @@ mod error;
 mod fetch;
 #[cfg(feature = "aws-config")]
 mod imds;
+mod log_in;
 mod login;
 mod region;
 mod region_source;
@@ -255,6 +256,7 @@ pub use cache::{TokenCache, TokenCacheBuilder};
 #[cfg(feature = "aws-config")]
 pub use default_chain::{shared_cache, token};
 pub use error::{Error, SharedCredentialsError};
+pub use log_in::{LogInError, rejection};
 pub use login::Login;
 pub use signer::Signer;
 pub use token::Token;

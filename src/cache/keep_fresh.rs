@@ -76,6 +76,13 @@ impl TokenCache {
         }
     }
 
+    /// Sleeps as `keep_fresh` does: without a runtime of the caller, and with the cache's
+    /// [`sleep_impl`](crate::TokenCacheBuilder::sleep_impl). For connectors.
+    #[doc(hidden)]
+    pub async fn sleep(&self, duration: Duration) {
+        self.0.executor.sleep(duration).await
+    }
+
     /// How long `token` is fresh. If a refresh could not give a fresh token, how long to wait for the next try.
     fn pause_for(&self, token: &Token, backoff: &mut Backoff) -> Duration {
         let now = self.0.clock.now();

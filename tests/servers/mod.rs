@@ -40,11 +40,21 @@ impl Engine {
         }
     }
 
-    /// The name of the server with TLS in the record of received passwords.
+    /// The name of the server with TLS, with a certificate like an RDS instance's.
+    ///
+    /// The record of received passwords uses the same names.
     pub fn server(self) -> &'static str {
         match self {
             Engine::Postgres => "postgres",
             Engine::MariaDb => "mariadb",
+        }
+    }
+
+    /// The name of the server with TLS, with a certificate under a public root, like an RDS Proxy's.
+    pub fn public_server(self) -> &'static str {
+        match self {
+            Engine::Postgres => "postgres-public",
+            Engine::MariaDb => "mariadb-public",
         }
     }
 
@@ -76,11 +86,22 @@ impl Servers {
         }
     }
 
+    /// The host name of all servers except the public ones.
     pub fn host(&self) -> &str {
         self.text("host")
     }
 
-    /// A second name of the same servers, missing in their certificate.
+    /// The host name of the public servers.
+    pub fn public_host(&self) -> &str {
+        self.text("public_host")
+    }
+
+    /// A second name in the certificate of [`Engine::server`], in a region that has no built-in roots.
+    pub fn host_without_roots(&self) -> &str {
+        self.text("host_without_roots")
+    }
+
+    /// A name of the same servers that no certificate contains.
     pub fn unverified_host(&self) -> &str {
         self.text("unverified_host")
     }
@@ -89,9 +110,19 @@ impl Servers {
         self.text("region")
     }
 
-    /// The file of the CA of the servers' certificate.
+    /// The file of the root of [`Engine::server`], similar to the root of RDS for a region.
     pub fn ca(&self) -> &str {
         self.text("ca")
+    }
+
+    /// The file of the root of [`Engine::public_server`], similar to Amazon's public root.
+    pub fn public_ca(&self) -> &str {
+        self.text("public_ca")
+    }
+
+    /// The file with both roots.
+    pub fn all_cas(&self) -> &str {
+        self.text("all_cas")
     }
 
     /// The file of a CA without any signature.
@@ -104,11 +135,27 @@ impl Servers {
     }
 
     pub fn port(&self, engine: Engine) -> u16 {
-        self.port_named(engine, "port")
+        self.port_of(engine.server())
     }
 
     pub fn port_without_tls(&self, engine: Engine) -> u16 {
-        self.port_named(engine, "port_without_tls")
+        self.port_of(engine.server_without_tls())
+    }
+
+    /// The host name of `server`, also in the tokens that it accepts.
+    pub fn host_of(&self, server: &str) -> &str {
+        self.text_of(server, "host")
+    }
+
+    pub fn port_of(&self, server: &str) -> u16 {
+        let port = self.description["servers"][server]["port"].as_u64();
+        port.and_then(|port| port.try_into().ok())
+            .expect("servers.json has the port")
+    }
+
+    /// The file of the root of `server`, which must have TLS.
+    pub fn ca_of(&self, server: &str) -> &str {
+        self.text_of(server, "ca")
     }
 
     pub fn key(&self, name: &str) -> Key {
@@ -146,32 +193,47 @@ impl Servers {
         fs::rename(&new, offsets.join(hex)).expect("a clock offset takes effect");
     }
 
-    /// Logs in over verified TLS. Returns the user's name from the server.
+    /// Logs in to [`Engine::server`] over verified TLS. Returns the user's name from the server.
     pub fn log_in(&self, engine: Engine, user: &str, password: &str) -> anyhow::Result<String> {
+        self.log_in_to(engine, engine.server(), user, password)
+    }
+
+    /// Logs in to `server`, which must have TLS, and trusts only its root. Returns the user's name from the server.
+    pub fn log_in_to(
+        &self,
+        engine: Engine,
+        server: &str,
+        user: &str,
+        password: &str,
+    ) -> anyhow::Result<String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         runtime.block_on(async {
             match engine {
-                Engine::Postgres => self.log_in_to_postgres(user, password).await,
-                Engine::MariaDb => self.log_in_to_mariadb(user, password).await,
+                Engine::Postgres => self.log_in_to_postgres(server, user, password).await,
+                Engine::MariaDb => self.log_in_to_mariadb(server, user, password).await,
             }
         })
     }
 
-    async fn log_in_to_postgres(&self, user: &str, password: &str) -> anyhow::Result<String> {
+    async fn log_in_to_postgres(
+        &self,
+        server: &str,
+        user: &str,
+        password: &str,
+    ) -> anyhow::Result<String> {
+        let (host, port) = (self.host_of(server), self.port_of(server));
         let mut roots = RootCertStore::empty();
-        for root in CertificateDer::pem_file_iter(self.ca())? {
+        for root in CertificateDer::pem_file_iter(self.ca_of(server))? {
             roots.add(root?)?;
         }
         let tls = ClientConfig::builder()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let tls = MakeTlsConnect::<TcpStream>::make_tls_connect(
-            &mut MakeRustlsConnect::new(tls),
-            self.host(),
-        )?;
-        let stream = TcpStream::connect((self.host(), self.port(Engine::Postgres))).await?;
+        let tls =
+            MakeTlsConnect::<TcpStream>::make_tls_connect(&mut MakeRustlsConnect::new(tls), host)?;
+        let stream = TcpStream::connect((host, port)).await?;
         let (client, connection) = tokio_postgres::Config::new()
             .user(user)
             .password(password)
@@ -183,13 +245,18 @@ impl Servers {
         Ok(client.query_one("SELECT current_user", &[]).await?.get(0))
     }
 
-    async fn log_in_to_mariadb(&self, user: &str, password: &str) -> anyhow::Result<String> {
+    async fn log_in_to_mariadb(
+        &self,
+        server: &str,
+        user: &str,
+        password: &str,
+    ) -> anyhow::Result<String> {
         let tls = SslOpts::default()
             .with_disable_built_in_roots(true)
-            .with_root_certs(vec![PathBuf::from(self.ca()).into()]);
+            .with_root_certs(vec![PathBuf::from(self.ca_of(server)).into()]);
         let options = OptsBuilder::default()
-            .ip_or_hostname(self.host())
-            .tcp_port(self.port(Engine::MariaDb))
+            .ip_or_hostname(self.host_of(server))
+            .tcp_port(self.port_of(server))
             .user(Some(user))
             .pass(Some(password))
             .db_name(Some(self.database()))
@@ -214,10 +281,10 @@ impl Servers {
             .expect("servers.json has the field")
     }
 
-    fn port_named(&self, engine: Engine, field: &str) -> u16 {
-        let port = self.description[engine.server()][field].as_u64();
-        port.and_then(|port| port.try_into().ok())
-            .expect("servers.json has the port")
+    fn text_of(&self, server: &str, field: &str) -> &str {
+        self.description["servers"][server][field]
+            .as_str()
+            .expect("servers.json has the field of the server")
     }
 }
 
