@@ -165,10 +165,7 @@ fn send<T>(sender: oneshot::Sender<Result<T, Error>>, answer: Option<Result<T, E
     let _ = answer.map(|answer| sender.send(answer));
 }
 
-async fn within<T>(
-    limit: Sleep,
-    answer: oneshot::Receiver<Result<T, Error>>,
-) -> Result<T, Error> {
+async fn within<T>(limit: Sleep, answer: oneshot::Receiver<Result<T, Error>>) -> Result<T, Error> {
     match select(answer, limit).await {
         Either::Left((answer, _)) => answer.unwrap_or_else(|_| Err(ended_without_answer())),
         Either::Right(_) => Err(timed_out()),

@@ -19,40 +19,35 @@
 //!
 //! # Connect
 //!
-//! Whoever reads a token can log in. So send a token over TLS only, and verify the server's certificate and name.
-//! With tokio-postgres:
+//! A connector opens a pool or a connection in a single line, over verified TLS:
+//!
+//! | you use | crate |
+//! | --- | --- |
+//! | sqlx, SeaORM | [`rds-iam-sqlx`](https://docs.rs/rds-iam-sqlx) |
+//! | tokio-postgres, deadpool-postgres, bb8, diesel-async | [`rds-iam-tokio-postgres`](https://docs.rs/rds-iam-tokio-postgres) |
+//! | mysql_async | [`rds-iam-mysql-async`](https://docs.rs/rds-iam-mysql-async) |
+//!
+//! Without a connector, connect with [`TokenCache::log_in`]. If the database rejects the token, `log_in` tries once more with
+//! a new token:
 //!
 //! ```no_run
-//! use tokio_postgres::config::SslMode;
-//! use tokio_postgres_rustls::MakeRustlsConnect;
+//! use mysql_async::{Conn, Error, OptsBuilder};
+//! use rds_iam::{LogInError, Login, Token, rejection};
 //!
-//! /// `roots` are the certificates of Amazon's `global-bundle.pem`, and Amazon's public roots for RDS Proxy.
-//! async fn connect(
-//!     roots: rustls::RootCertStore,
-//! ) -> Result<tokio_postgres::Client, Box<dyn std::error::Error>> {
-//!     let tls = rustls::ClientConfig::builder()
-//!         .with_root_certificates(roots)
-//!         .with_no_client_auth();
-//!
-//!     let (host, port, user) = ("mydb.abc123xyz.us-east-1.rds.amazonaws.com", 5432, "app");
-//!     let token = rds_iam::token(host, port, user).await?;
-//!     let (client, connection) = tokio_postgres::Config::new()
-//!         .host(host)
-//!         .port(port)
-//!         .user(user)
-//!         .password(token.as_str())
-//!         // By default the driver continues in plain text if the server has no TLS.
-//!         .ssl_mode(SslMode::Require)
-//!         .connect(MakeRustlsConnect::new(tls))
-//!         .await?;
-//!     tokio::spawn(connection);
-//!     Ok(client)
+//! /// `options` have the login's host, port and user, and verified TLS.
+//! async fn connect(login: &Login, options: &OptsBuilder) -> Result<Conn, LogInError<Error>> {
+//!     let connect = |token: Token| Conn::new(options.clone().pass(Some(token.as_str())));
+//!     let is_rejection = |error: &Error| {
+//!         matches!(error, Error::Server(error) if error.code == rejection::ER_ACCESS_DENIED_ERROR)
+//!     };
+//!     rds_iam::shared_cache().log_in(login, connect, is_rejection).await
 //! }
 //! ```
 //!
-//! The [examples](https://docs.rs/crate/rds-iam/latest/source/examples/) are whole programs, for MySQL too. A pool that
-//! holds a fixed password gets each new token from [`TokenCache::keep_fresh`]. [The guide to pools](guide::pools) has one
-//! example per pool, and each driver's way to insist on TLS.
+//! Whoever reads a token can log in. So send a token over TLS only, and verify the server's certificate and name. The crate
+//! [`rds-roots`](https://docs.rs/rds-roots) has the root certificates. A pool that holds a fixed password gets each new token
+//! from [`TokenCache::keep_fresh`]. [The guide](guide::pools) has each driver's way to insist on TLS, and the traps. The
+//! [examples](https://docs.rs/crate/rds-iam/latest/source/examples/) are whole programs.
 //!
 //! Sign for the database's own endpoint. How you reach the database (a tunnel, an IP address) does not matter.
 //!
@@ -177,8 +172,9 @@
 //! | [`ClockOutOfRange`](Error::ClockOutOfRange) | the clock is before 1970 or after 9999 | set the clock |
 //! | [`InvalidSetting`](Error::InvalidSetting) | you build a cache | the error names the setting |
 //!
-//! The crate has no error for a token that the database rejects. Report the token with [`TokenCache::invalidate`] and try
-//! once more. If the second try is rejected too, [the guide](guide::rejected) lists the causes.
+//! A rejected login is the driver's error, so the crate has no error for this. [`TokenCache::log_in`] returns the second
+//! rejection as [`LogInError::Connect`]. Without `log_in`, report the token with [`TokenCache::invalidate`] and try once more.
+//! If the second try is rejected too, [the guide](guide::rejected) lists the causes.
 //!
 //! # Features
 //!
@@ -187,7 +183,7 @@
 //! | `aws-config` | yes | [`token`](fn@token) and [`shared_cache`], over the AWS SDK's default chain; pulls in `rt-tokio` |
 //! | `url` | yes | [`Login::from_url`], [`Token::set_as_password`] |
 //! | `rt-tokio` | with `aws-config` or `blocking` | providers run inside a tokio runtime of this crate; [`TokenCache::keep_fresh`] |
-//! | `blocking` | no | `TokenCache::blocking_token`, with `aws-config` also `blocking::token`; pulls in `rt-tokio` |
+//! | `blocking` | no | `TokenCache::blocking_token` and `TokenCache::blocking_log_in`, with `aws-config` also `blocking::token`; pulls in `rt-tokio` |
 //!
 //! The minimum Rust version is 1.94.1, because the AWS SDK's crates require this version.
 
@@ -223,11 +219,14 @@ mod runtime;
 mod signer;
 mod token;
 
-/// Guides: setup, pools, and what to do if the database rejects a token.
+/// Guides: setup, which crate you need, and what to do if the database rejects a token.
 #[cfg(doc)]
 pub mod guide {
     // These definitions come first, so they win over the guide's own links.
     #[doc = "[rejected]: rejected"]
+    #[doc = "[pools]: pools"]
+    #[doc = "[rate]: pools#stay-below-200-new-connections-per-second"]
+    #[doc = "[limits]: pools#where-a-token-does-not-fit"]
     #[doc = include_str!("../docs/setup.md")]
     pub mod setup {}
 
@@ -239,6 +238,7 @@ pub mod guide {
     #[doc = include_str!("../docs/rejected.md")]
     pub mod rejected {}
 
+    #[doc = "[roots]: setup#trust-the-right-root-certificates"]
     #[doc = include_str!("../docs/pools.md")]
     pub mod pools {}
 }

@@ -126,7 +126,10 @@ fn without_a_token_nothing_connects_and_the_error_is_the_caches() {
         let error = outcome.unwrap_err();
         assert_eq!(error.to_string(), "no token to log in with");
         let source = error.source().unwrap().downcast_ref::<Error>().unwrap();
-        assert!(matches!(source, Error::CredentialsFailed { .. }), "{source}");
+        assert!(
+            matches!(source, Error::CredentialsFailed { .. }),
+            "{source}"
+        );
         assert_eq!(received, [""; 0]);
     }
 }

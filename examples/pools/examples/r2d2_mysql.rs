@@ -1,71 +1,81 @@
 //! A pool of r2d2 at MySQL or MariaDB, without async: `r2d2_mysql [--ca FILE] [--for SECONDS] URL`
 //!
-//! The manager of the crate r2d2_mysql holds a fixed password, as does the driver's own pool.
+//! The manager of the crate r2d2_mysql has a fixed password, as does the driver's own pool.
 
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Error, OptsBuilder, SslOpts};
 use r2d2::{ManageConnection, Pool};
-use rds_iam::{Login, TokenCache};
-use rds_iam_pools::{Args, LoginError, Session, log_in_blocking, serve_blocking};
+use rds_iam::{LogInError, Login, TokenCache, rejection};
+use rds_iam_pools::{AllCauses, Args, Session, TempPath, root_file, serve_blocking};
+use rustls::pki_types::CertificateDer;
 
 pub fn open(
     cache: &TokenCache,
     login: &Login,
     database: &str,
-    ca: Option<&Path>,
+    roots: &[CertificateDer<'static>],
     max_size: u32,
-) -> Result<Pool<Manager>, r2d2::Error> {
-    let tls = SslOpts::default().with_root_cert_path(ca.map(Path::to_owned));
+) -> anyhow::Result<Pool<Manager>> {
+    // The driver trusts Mozilla's list of authorities too.
+    let root_file = root_file(roots)?;
     let options = OptsBuilder::default()
         .ip_or_hostname(Some(login.host()))
         .tcp_port(login.port())
         .user(Some(login.user()))
         .db_name(Some(database))
-        // The token goes over the wire as it is, so only with verified TLS (without `ssl_opts` there is none), and
-        // never by way of a local socket, which the driver does not secure.
+        // RDS asks for the token itself, so the token must be inside TLS. Without `ssl_opts` there is no TLS.
         .enable_cleartext_plugin(true)
-        .ssl_opts(tls)
+        .ssl_opts(SslOpts::default().with_root_cert_path(Some(root_file.to_path_buf())))
+        // At a loopback address the driver would switch to a local socket. A socket has no TLS.
         .prefer_socket(false);
     let manager = Manager {
         cache: cache.clone(),
         login: login.clone(),
         options,
+        _root_file: root_file,
     };
-    Pool::builder()
+    let pool = Pool::builder()
         .max_size(max_size)
-        // Opens connections as they are needed.
+        // Opens connections when they are needed.
         .min_idle(Some(0))
         // For so long a caller waits and r2d2 tries again, whatever the reason.
         .connection_timeout(Duration::from_secs(10))
-        .build(manager)
+        .build(manager)?;
+    Ok(pool)
 }
 
-/// Asks the cache for a token whenever the pool opens a connection.
+/// Asks the cache for a token when the pool opens a connection.
 pub struct Manager {
     cache: TokenCache,
     login: Login,
     options: OptsBuilder,
+    /// The driver reads the file for each connection.
+    _root_file: TempPath,
 }
 
 impl ManageConnection for Manager {
     type Connection = Conn;
-    type Error = LoginError<Error>;
+    type Error = AllCauses<LogInError<Error>>;
 
-    fn connect(&self) -> Result<Conn, LoginError<Error>> {
-        log_in_blocking(&self.cache, &self.login, |token| {
-            Conn::new(self.options.clone().pass(Some(token.as_str())))
-        })
+    fn connect(&self) -> Result<Conn, Self::Error> {
+        let connect =
+            |token: rds_iam::Token| Conn::new(self.options.clone().pass(Some(token.as_str())));
+        let is_rejection = |error: &Error| matches!(error, Error::MySqlError(error) if error.code == rejection::ER_ACCESS_DENIED_ERROR);
+        let connected = self
+            .cache
+            .blocking_log_in(&self.login, connect, is_rejection);
+        connected.map_err(AllCauses)
     }
 
-    fn is_valid(&self, connection: &mut Conn) -> Result<(), LoginError<Error>> {
-        connection.ping().map_err(LoginError::Driver)
+    fn is_valid(&self, connection: &mut Conn) -> Result<(), Self::Error> {
+        let answered = connection.ping();
+        answered.map_err(|error| AllCauses(LogInError::Connect(error)))
     }
 
-    /// `is_valid` finds out before a connection is handed out.
+    /// `is_valid` checks each connection before the pool hands out the connection.
     fn has_broken(&self, _: &mut Conn) -> bool {
         false
     }
@@ -80,11 +90,7 @@ pub fn session(connection: &mut Conn) -> anyhow::Result<Session> {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse()?;
-    ensure!(
-        args.dial.is_none(),
-        "no --dial: mysql connects to the host whose certificate it verifies"
-    );
     let cache = rds_iam::shared_cache();
-    let pool = open(cache, &args.login, &args.database, args.ca.as_deref(), 10)?;
+    let pool = open(cache, &args.login, &args.database, &args.roots, 10)?;
     serve_blocking(args.seconds, || session(&mut *pool.get()?))
 }

@@ -1,53 +1,58 @@
-//! A pool of r2d2 at PostgreSQL, without async: `r2d2_postgres [--ca FILE] [--dial HOST:PORT] [--for SECONDS] URL`
+//! A pool of r2d2 at PostgreSQL, without async: `r2d2_postgres [--ca FILE] [--for SECONDS] URL`
 //!
-//! The manager of the crate r2d2_postgres holds a fixed password.
+//! The manager of the crate r2d2_postgres has a fixed password.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use postgres::config::SslMode;
 use postgres::{Client, Config, Error};
 use r2d2::{ManageConnection, Pool};
-use rds_iam::{Login, TokenCache};
-use rds_iam_pools::{Args, LoginError, Session, log_in_blocking, serve_blocking, tls};
+use rds_iam::{LogInError, Login, TokenCache, rejection};
+use rds_iam_pools::{AllCauses, Args, Session, serve_blocking};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub fn open(
     cache: &TokenCache,
     login: &Login,
     database: &str,
-    tls: MakeRustlsConnect,
-    dial: Option<SocketAddr>,
+    roots: &[CertificateDer<'static>],
     max_size: u32,
-) -> Result<Pool<Manager>, r2d2::Error> {
+) -> anyhow::Result<Pool<Manager>> {
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(roots.iter().cloned());
+    let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(store)
+        .with_no_client_auth();
     let mut config = Config::new();
     config
-        // The name that the server's certificate must have, whatever is dialled.
         .host(login.host())
-        .port(dial.map_or(login.port(), |dial| dial.port()))
+        .port(login.port())
         .user(login.user())
         .dbname(database)
-        // Without this, the driver goes on in plain text when the server says no to TLS, and the token with it.
+        // By default the driver continues in plain text if the server has no TLS, and sends the token.
         .ssl_mode(SslMode::Require);
-    if let Some(dial) = dial {
-        config.hostaddr(dial.ip());
-    }
     let manager = Manager {
         cache: cache.clone(),
         login: login.clone(),
         config,
-        tls,
+        tls: MakeRustlsConnect::new(tls),
     };
-    Pool::builder()
+    let pool = Pool::builder()
         .max_size(max_size)
-        // Opens connections as they are needed.
+        // Opens connections when they are needed.
         .min_idle(Some(0))
         // For so long a caller waits and r2d2 tries again, whatever the reason.
         .connection_timeout(Duration::from_secs(10))
-        .build(manager)
+        .build(manager)?;
+    Ok(pool)
 }
 
-/// Asks the cache for a token whenever the pool opens a connection.
+/// Asks the cache for a token when the pool opens a connection.
 pub struct Manager {
     cache: TokenCache,
     login: Login,
@@ -57,18 +62,26 @@ pub struct Manager {
 
 impl ManageConnection for Manager {
     type Connection = Client;
-    type Error = LoginError<Error>;
+    type Error = AllCauses<LogInError<Error>>;
 
-    fn connect(&self) -> Result<Client, LoginError<Error>> {
-        log_in_blocking(&self.cache, &self.login, |token| {
+    fn connect(&self) -> Result<Client, Self::Error> {
+        let connect = |token: rds_iam::Token| {
             let mut config = self.config.clone();
-            config.password(token.as_str());
-            config.connect(self.tls.clone())
-        })
+            config.password(token.as_str()).connect(self.tls.clone())
+        };
+        let is_rejection = |error: &Error| {
+            let code = error.code();
+            code.is_some_and(|code| rejection::is_sqlstate(code.code()))
+        };
+        let connected = self
+            .cache
+            .blocking_log_in(&self.login, connect, is_rejection);
+        connected.map_err(AllCauses)
     }
 
-    fn is_valid(&self, client: &mut Client) -> Result<(), LoginError<Error>> {
-        client.batch_execute("").map_err(LoginError::Driver)
+    fn is_valid(&self, client: &mut Client) -> Result<(), Self::Error> {
+        let answered = client.batch_execute("");
+        answered.map_err(|error| AllCauses(LogInError::Connect(error)))
     }
 
     fn has_broken(&self, client: &mut Client) -> bool {
@@ -87,7 +100,6 @@ pub fn session(client: &mut Client) -> anyhow::Result<Session> {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse()?;
     let cache = rds_iam::shared_cache();
-    let tls = tls(&args.roots);
-    let pool = open(cache, &args.login, &args.database, tls, args.dial, 10)?;
+    let pool = open(cache, &args.login, &args.database, &args.roots, 10)?;
     serve_blocking(args.seconds, || session(&mut *pool.get()?))
 }

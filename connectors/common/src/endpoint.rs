@@ -1,0 +1,88 @@
+use std::fmt;
+use std::str::FromStr;
+
+use rds_iam::{Login, TokenCache};
+
+use crate::{InvalidOptions, Roots};
+
+/// A database to log in to: which tokens, which login, which roots, and where to connect.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// The cache that the tokens are from.
+    pub cache: TokenCache,
+    /// The database's own host and port, and the user.
+    pub login: Login,
+    /// The trusted root certificates.
+    pub roots: Roots,
+    /// Where to connect, if not to the database's own host and port.
+    pub dial: Option<Address>,
+}
+
+impl Endpoint {
+    /// The name in the server's certificate. An IPv6 address has no brackets.
+    pub fn server_name(&self) -> &str {
+        let host = self.login.host();
+        let address = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        address.unwrap_or(host)
+    }
+
+    /// Where to connect.
+    pub fn address(&self) -> Address {
+        self.dial.clone().unwrap_or_else(|| Address {
+            host: self.server_name().to_owned(),
+            port: self.login.port(),
+        })
+    }
+}
+
+/// A host and a port to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// A DNS name or an IP address, IPv6 without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// Reads `HOST:PORT`. An IPv6 address has brackets.
+impl FromStr for Address {
+    type Err = InvalidOptions;
+
+    fn from_str(given: &str) -> Result<Address, InvalidOptions> {
+        // Marks of a URL, which may hold a secret.
+        const NOT_IN_HOST: [char; 5] = ['/', '@', '?', '#', ' '];
+        let invalid = || InvalidOptions::Dial {
+            address: match given.contains(NOT_IN_HOST) {
+                true => "…".to_owned(),
+                false => given.chars().take(100).collect(),
+            },
+        };
+        let (host, port) = given.rsplit_once(':').ok_or_else(invalid)?;
+        let brackets = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        let host = brackets.unwrap_or(host);
+        let port = port.parse().ok().filter(|port| *port > 0);
+        let is_host = !host.is_empty()
+            && brackets.is_some() == host.contains(':')
+            && !host.contains(NOT_IN_HOST);
+        match port {
+            Some(port) if is_host => Ok(Address {
+                host: host.to_owned(),
+                port,
+            }),
+            _ => Err(invalid()),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.host {
+            host if host.contains(':') => write!(f, "[{host}]:{}", self.port),
+            host => write!(f, "{host}:{}", self.port),
+        }
+    }
+}

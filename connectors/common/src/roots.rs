@@ -1,0 +1,80 @@
+use std::path::Path;
+
+use rds_iam::Login;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::InvalidOptions;
+
+/// The trusted root certificates of an endpoint.
+#[derive(Clone, Debug)]
+pub struct Roots {
+    certs: Vec<CertificateDer<'static>>,
+    /// The region of the database, if the built-in roots lack the region's.
+    missing_region: Option<String>,
+}
+
+impl Roots {
+    /// Amazon's public roots, and the roots of the region in the host's name. All regions, if the name holds none.
+    pub(crate) fn built_in(login: &Login, given_region: Option<&str>) -> Roots {
+        let rds = match login.region() {
+            Some(region) => rds_roots::region_root_certs(region),
+            None => rds_roots::RDS_ROOT_CERTS,
+        };
+        let region = login.region().or(given_region);
+        let is_missing = |region: &&str| rds_roots::region_root_certs(region).is_empty();
+        Roots {
+            certs: [rds, rds_roots::AMAZON_ROOT_CERTS].concat(),
+            missing_region: region.filter(is_missing).map(str::to_owned),
+        }
+    }
+
+    pub(crate) fn given(certs: Vec<CertificateDer<'static>>) -> Result<Roots, InvalidOptions> {
+        if certs.is_empty() {
+            return Err(InvalidOptions::NoRoots);
+        }
+        let roots = Roots {
+            certs,
+            missing_region: None,
+        };
+        roots.to_store()?;
+        Ok(roots)
+    }
+
+    pub(crate) fn from_file(file: &Path) -> Result<Roots, InvalidOptions> {
+        let certs = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
+        let certs: Vec<_> = certs.map_err(|source| InvalidOptions::RootFile {
+            file: file.to_owned(),
+            source,
+        })?;
+        if certs.is_empty() {
+            return Err(InvalidOptions::EmptyRootFile {
+                file: file.to_owned(),
+            });
+        }
+        Roots::given(certs)
+    }
+
+    /// The certificates.
+    pub fn certs(&self) -> &[CertificateDer<'static>] {
+        &self.certs
+    }
+
+    /// The certificates for rustls.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidOptions::InvalidRoot`] if rustls cannot read a given certificate.
+    pub fn to_store(&self) -> Result<RootCertStore, InvalidOptions> {
+        let mut store = RootCertStore::empty();
+        for cert in &self.certs {
+            store.add(cert.clone())?;
+        }
+        Ok(store)
+    }
+
+    pub(crate) fn missing_region(&self) -> Option<&str> {
+        self.missing_region.as_deref()
+    }
+}

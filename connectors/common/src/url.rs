@@ -1,0 +1,137 @@
+use std::path::PathBuf;
+
+use rds_iam::Login;
+use url::Url;
+
+use crate::InvalidOptions;
+
+/// The parameters of a connection URL that a connector accepts.
+#[derive(Clone, Copy, Debug)]
+pub struct UrlParameters {
+    /// The schemes of the database, such as `postgres`.
+    pub schemes: &'static [&'static str],
+    /// The names of the TLS mode, such as `sslmode`.
+    pub tls_mode: &'static [&'static str],
+    /// The TLS mode that verifies chain and name, such as `verify-full`.
+    pub verified: &'static str,
+    /// The names of the file of root certificates, such as `sslrootcert`.
+    pub root_file: &'static [&'static str],
+    /// The parameters that the driver reads and that leave the connection's safety alone.
+    pub driver: &'static [&'static str],
+}
+
+/// A connection URL, checked.
+#[derive(Clone, Debug)]
+pub struct UrlParts {
+    /// The URL for the driver, without the parameters that the connector reads.
+    pub url: Url,
+    /// The login in the URL.
+    pub login: Login,
+    /// The file of root certificates in the URL.
+    pub root_file: Option<PathBuf>,
+}
+
+impl UrlParameters {
+    /// Reads a connection URL.
+    ///
+    /// # Errors
+    ///
+    /// If the URL asks for anything that the connector cannot do: unverified TLS, a password, several hosts, a socket, an
+    /// unknown parameter. No error shows the URL.
+    pub fn read(&self, given: &str) -> Result<UrlParts, InvalidOptions> {
+        let reject = |reason| Err(InvalidOptions::Url { reason });
+        let hosts = hosts(given);
+        if hosts.contains(',') {
+            return reject(
+                "it names several hosts. A token is for a single host: give the host to log in to",
+            );
+        }
+        if hosts.starts_with('/') || hosts.to_ascii_lowercase().starts_with("%2f") {
+            return reject(SOCKET);
+        }
+        let Ok(mut url) = Url::parse(given) else {
+            return reject("it cannot be read as a URL. Percent-encode the user and the database");
+        };
+        if !self.schemes.contains(&url.scheme()) {
+            return Err(InvalidOptions::Scheme {
+                schemes: self.schemes,
+            });
+        }
+        if url.password().is_some() {
+            return reject(
+                "it has a password. Remove the password, because the token takes its place",
+            );
+        }
+        if url.fragment().is_some() {
+            return reject("it has a `#`. Write `%23` for a `#` in a name");
+        }
+        // Before an error shows a parameter's name: in `USER:12?SECRET@HOST`, a part of the password is the name.
+        if url.username().is_empty() {
+            Login::from_url(&url)?;
+        }
+        let parameters: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        let mut root_file = None;
+        let mut for_driver = Vec::new();
+        for (name, value) in parameters {
+            if self.tls_mode.contains(&&*name) {
+                if !value.eq_ignore_ascii_case(self.verified) {
+                    return Err(InvalidOptions::TlsMode {
+                        name,
+                        verified: self.verified,
+                    });
+                }
+            } else if self.root_file.contains(&&*name) {
+                if root_file.replace(PathBuf::from(value)).is_some() {
+                    return Err(InvalidOptions::Parameter {
+                        name,
+                        reason: "the URL names two files of root certificates",
+                    });
+                }
+            } else if name == "password" {
+                return reject(
+                    "it has a password. Remove the password, because the token takes its place",
+                );
+            } else if name == "socket" {
+                return reject(SOCKET);
+            } else if matches!(&*name, "host" | "port" | "user" | "hostaddr") {
+                return Err(InvalidOptions::Parameter {
+                    name,
+                    reason: "the host, port and user stand before the `?`. Use `dial` to connect to another address",
+                });
+            } else if self.driver.contains(&&*name)
+                || name.starts_with("options[") && self.driver.contains(&"options[")
+            {
+                for_driver.push((name, value));
+            } else {
+                return Err(InvalidOptions::Parameter {
+                    name: name.escape_debug().take(100).collect(),
+                    reason: "the connector does not know it, and ignores nothing",
+                });
+            }
+        }
+        url.set_query(None);
+        if !for_driver.is_empty() {
+            url.query_pairs_mut().extend_pairs(for_driver);
+        }
+        Ok(UrlParts {
+            login: Login::from_url(&url)?,
+            url,
+            root_file,
+        })
+    }
+}
+
+const SOCKET: &str =
+    "it names a local socket. RDS has none, and a socket has no TLS: give the database's host";
+
+/// The part of a URL that names hosts and ports.
+fn hosts(url: &str) -> &str {
+    let (_, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let (_user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    // After an empty authority there may be a path: `postgres:///run/postgresql`.
+    if hosts.is_empty() && authority.is_empty() {
+        return "";
+    }
+    hosts
+}

@@ -1,0 +1,105 @@
+//! What PostgreSQL and MySQL have in common, and how they differ.
+
+use std::path::Path;
+use std::sync::{Mutex, Weak};
+
+use rds_iam::Token;
+use rds_iam_connector::{Endpoint, InvalidOptions, Options};
+use sqlx::pool::PoolOptions;
+use sqlx::{Connection, Database, Pool};
+
+use crate::Error;
+use crate::keeper::Keeper;
+
+pub(crate) type ConnectOptions<D> = <<D as Database>::Connection as Connection>::Options;
+
+pub(crate) type Keepers<D> = Mutex<Vec<Weak<Keeper<D>>>>;
+
+pub(crate) trait Driver: Database {
+    /// Host, port and user in the driver's options, if the options ask for nothing that the connector does not do.
+    fn check(options: &ConnectOptions<Self>) -> Result<(String, u16, String), InvalidOptions>;
+
+    /// Verified TLS with these roots, in PEM.
+    fn with_tls(
+        options: ConnectOptions<Self>,
+        server_name: &str,
+        roots: String,
+    ) -> ConnectOptions<Self>;
+
+    /// A socket in `directory` to connect to. Returns the options and the socket's name.
+    fn with_socket(
+        options: ConnectOptions<Self>,
+        directory: &Path,
+    ) -> (ConnectOptions<Self>, String);
+
+    fn with_password(options: ConnectOptions<Self>, token: &str) -> ConnectOptions<Self>;
+
+    fn is_rejection(error: &sqlx::Error) -> bool;
+
+    /// The keepers of this driver's pools, to find the keeper of a pool.
+    fn keepers() -> &'static Keepers<Self>;
+}
+
+pub(crate) async fn connect<D: Driver>(
+    options: Options<ConnectOptions<D>>,
+    pool: PoolOptions<D>,
+) -> Result<Pool<D>, Error>
+where
+    ConnectOptions<D>: Clone,
+{
+    let (host, port, user) = D::check(options.as_driver())?;
+    let (options, endpoint) = options.into_endpoint(&host, port, &user)?;
+    let roots = rds_roots::to_pem(endpoint.roots.certs());
+    let options = D::with_tls(options, endpoint.server_name(), roots);
+    let (options, relay) = dial::<D>(options, &endpoint)?;
+
+    let open = |token: Token| {
+        let options = D::with_password(options.clone(), token.as_str());
+        let pool = pool.clone().connect_with(options);
+        async { Ok((pool.await?, token)) }
+    };
+    let (cache, login) = (&endpoint.cache, &endpoint.login);
+    let is_tls = |error: &sqlx::Error| matches!(error, sqlx::Error::Tls(_));
+    match cache.log_in(login, open, D::is_rejection).await {
+        Ok((pool, token)) => {
+            Keeper::start(pool.clone(), endpoint, token, relay);
+            Ok(pool)
+        }
+        Err(error) => Err(Error::sort(error, &endpoint, D::is_rejection, is_tls)),
+    }
+}
+
+#[cfg(unix)]
+type Relay = Option<crate::relay::Relay>;
+
+#[cfg(not(unix))]
+type Relay = ();
+
+/// sqlx verifies the name of the host that it dials. So to dial another address, sqlx connects to a local socket.
+#[cfg(unix)]
+fn dial<D: Driver>(
+    options: ConnectOptions<D>,
+    endpoint: &Endpoint,
+) -> Result<(ConnectOptions<D>, Relay), InvalidOptions> {
+    let Some(address) = endpoint.dial.clone() else {
+        return Ok((options, None));
+    };
+    let directory = crate::relay::private_directory()?;
+    let (options, socket) = D::with_socket(options, directory.path());
+    let relay = crate::relay::Relay::start(directory, &socket, address)?;
+    Ok((options, Some(relay)))
+}
+
+#[cfg(not(unix))]
+fn dial<D: Driver>(
+    options: ConnectOptions<D>,
+    endpoint: &Endpoint,
+) -> Result<(ConnectOptions<D>, Relay), InvalidOptions> {
+    match endpoint.dial {
+        None => Ok((options, ())),
+        Some(_) => Err(InvalidOptions::Driver {
+            option: "dial",
+            reason: "sqlx can dial another address on Unix only. Let the host's name lead there, in the file `hosts`",
+        }),
+    }
+}
