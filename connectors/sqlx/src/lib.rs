@@ -9,8 +9,9 @@
 //! # }
 //! ```
 //!
-//! The pool is sqlx's own, so it goes wherever a `PgPool` or a `MySqlPool` goes: sqlx's macros, SeaORM, axum's state. First
-//! [set up IAM authentication](rds_iam::guide::setup) in AWS and in the database.
+//! The pool is sqlx's own, so it goes wherever a `PgPool` or a `MySqlPool` goes: sqlx's macros, SeaORM, axum's state. [`sqlx`]
+//! is re-exported. First [set up IAM authentication](https://docs.rs/rds-iam/latest/rds_iam/guide/setup/) in AWS and in the
+//! database.
 //!
 //! # What the pool keeps
 //!
@@ -80,6 +81,7 @@ pub mod postgres;
 mod relay;
 
 pub use rds_iam_connector::{InvalidOptions, Options};
+pub use sqlx;
 
 /// Why there is no connection. The cause is in `source()`, so print the whole chain.
 pub type Error = rds_iam_connector::Error<sqlx::Error>;

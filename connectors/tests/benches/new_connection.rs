@@ -24,7 +24,7 @@ use sqlx::postgres::PgPoolOptions;
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-const PAIRS: usize = 300;
+const PAIRS: usize = 200;
 const WARM_UP: usize = 10;
 
 struct Database {

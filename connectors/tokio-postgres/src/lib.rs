@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A pool is one line too: `deadpool::connect(url)`, `bb8::connect(url)` or `diesel_async::connect(url)`. Client and pools are
-//! the driver's own types. First [set up IAM authentication](https://docs.rs/rds-iam/latest/rds_iam/guide/setup) in AWS and in the database.
+//! the driver's own types, and [`tokio_postgres`] is re-exported. First [set up IAM authentication](https://docs.rs/rds-iam/latest/rds_iam/guide/setup) in AWS and in the database.
 //!
 //! # What a connection keeps
 //!
@@ -80,6 +80,7 @@ mod first;
 
 use tokio_postgres::{Client, Config};
 
+pub use ::tokio_postgres;
 pub use rds_iam_connector::InvalidOptions;
 use rds_iam_connector::UrlParameters;
 
