@@ -129,7 +129,7 @@ pub enum Error<E: StdError + 'static> {
 
     /// The server's certificate has a root that is not built in.
     #[error(
-        "no built-in root certificates for the region {region}. Give the roots in https://truststore.pki.rds.amazonaws.com/{region}/{region}-bundle.pem"
+        "no built-in root certificates for the region {region}. Download AWS's bundle for this region, and name the file in the URL with `sslrootcert` (PostgreSQL) or `ssl-ca` (MySQL): https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.SSL.html"
     )]
     NoRoots {
         /// The region in the host's name.

@@ -2,7 +2,6 @@
 //!
 //! The two take turns in one run, at the servers of `tests/rds`: `connectors/tests/benches/run`
 
-#[allow(dead_code, reason = "the tests use all of it")]
 #[path = "../../../tests/servers/mod.rs"]
 mod servers;
 
@@ -102,6 +101,7 @@ impl Database {
 async fn compare(name: &str, connector: impl AsyncFn(), driver: impl AsyncFn()) {
     let mut pairs = Vec::new();
     for round in 0..WARM_UP + PAIRS {
+        #[expect(clippy::disallowed_methods, reason = "a bench times")]
         let time = async |connect: &dyn AsyncConnect| {
             let start = Instant::now();
             connect.call().await;
