@@ -966,7 +966,7 @@ fn fetches_failures_and_rejections_are_logged_without_secrets() {
             "fetching AWS credentials\n",
             "fetched AWS credentials",
             "fetching AWS credentials failed",
-            "the database rejected the token",
+            "the token was reported as rejected",
             "the token is still valid",
         ] {
             assert!(said.contains(words), "{words}: {said}");

@@ -118,7 +118,7 @@ impl TokenCache {
     /// credentials every 30 s at most, so a user without permission costs two fetches a minute.
     pub fn invalidate(&self, login: &Login, rejected: &Token) {
         if self.drop_rejected(login, rejected) {
-            tracing::info!(%login, "the database rejected the token");
+            tracing::info!(%login, "the token was reported as rejected");
         }
         // Without a `keep_fresh` nobody receives it.
         #[cfg(feature = "rt-tokio")]

@@ -1,4 +1,5 @@
 use std::error::Error as StdError;
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -104,7 +105,7 @@ pub enum InvalidOptions {
 
     /// No root certificates were given.
     #[error(
-        "no root certificates were given. Give at least one, or leave the setting out to use the built-in ones"
+        "no root certificates were given. Give at least one, or leave the setting out to use the built-in roots"
     )]
     NoRoots,
 }
@@ -123,8 +124,9 @@ pub enum Error<E: StdError + 'static> {
     #[error("no token to log in with")]
     Token(#[source] rds_iam::Error),
 
-    /// The server has no TLS, or its certificate cannot be verified. The token was not sent.
-    #[error("no verified TLS connection to the database. The token was not sent")]
+    /// The server has no TLS, or its certificate cannot be verified, or TLS broke later. No token is sent before TLS is
+    /// verified.
+    #[error("no verified TLS connection to the database")]
     Tls(#[source] E),
 
     /// The server's certificate has a root that is not built in.
@@ -203,4 +205,24 @@ fn find_cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) ->
         };
     }
     None
+}
+
+/// An error and all causes in a single line, for a log or a pool that keeps text only. For connectors.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct ErrorChain<'a>(pub &'a dyn StdError);
+
+impl fmt::Display for ErrorChain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut error = Some(self.0);
+        let mut separator = "";
+        while let Some(cause) = error {
+            // The database's errors have their details in further lines.
+            let text = cause.to_string().replace('\n', ", ");
+            write!(f, "{separator}{text}")?;
+            separator = ": ";
+            error = cause.source();
+        }
+        Ok(())
+    }
 }

@@ -23,7 +23,7 @@ mod roots;
 mod url;
 
 pub use endpoint::{Address, Endpoint};
-pub use error::{Error, InvalidOptions};
+pub use error::{Error, ErrorChain, InvalidOptions};
 pub use options::Options;
 pub use roots::Roots;
 pub use url::{UrlParameters, UrlParts};

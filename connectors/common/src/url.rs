@@ -84,7 +84,7 @@ impl UrlParameters {
                 if root_file.replace(PathBuf::from(value)).is_some() {
                     return Err(InvalidOptions::Parameter {
                         name,
-                        reason: "the URL names two files of root certificates",
+                        reason: "the URL names two files of root certificates. Name a single file",
                     });
                 }
             } else if name == "password" {
@@ -105,7 +105,7 @@ impl UrlParameters {
             } else {
                 return Err(InvalidOptions::Parameter {
                     name: name.escape_debug().take(100).collect(),
-                    reason: "the connector does not know it, and ignores nothing",
+                    reason: "it is unknown, and no parameter is ignored. Remove it",
                 });
             }
         }

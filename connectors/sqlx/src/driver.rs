@@ -3,20 +3,34 @@
 use std::path::Path;
 use std::sync::{Mutex, Weak};
 
-use rds_iam::Token;
+use rds_iam::{LogInError, Token};
 use rds_iam_connector::{Endpoint, InvalidOptions, Options};
 use sqlx::pool::PoolOptions;
 use sqlx::{Connection, Database, Pool};
 
 use crate::Error;
-use crate::keeper::Keeper;
+use crate::refresher::Refresher;
 
 pub(crate) type ConnectOptions<D> = <<D as Database>::Connection as Connection>::Options;
 
-pub(crate) type Keepers<D> = Mutex<Vec<Weak<Keeper<D>>>>;
+pub(crate) type Refreshers<D> = Mutex<Vec<Weak<Refresher<D>>>>;
+
+/// What to verify.
+#[derive(Clone)]
+pub(crate) struct Tls {
+    server_name: String,
+    /// The root certificates in PEM.
+    roots: String,
+}
+
+impl Tls {
+    pub(crate) fn apply<D: Driver>(&self, options: ConnectOptions<D>) -> ConnectOptions<D> {
+        D::with_tls(options, &self.server_name, self.roots.clone())
+    }
+}
 
 pub(crate) trait Driver: Database {
-    /// Host, port and user in the driver's options, if the options ask for nothing that the connector does not do.
+    /// Rejects options that the connector cannot honour. Returns host, port and user.
     fn check(options: &ConnectOptions<Self>) -> Result<(String, u16, String), InvalidOptions>;
 
     /// Verified TLS with these roots, in PEM.
@@ -36,8 +50,8 @@ pub(crate) trait Driver: Database {
 
     fn is_rejection(error: &sqlx::Error) -> bool;
 
-    /// The keepers of this driver's pools, to find the keeper of a pool.
-    fn keepers() -> &'static Keepers<Self>;
+    /// The refreshers of this driver's pools, to find the refresher of a pool.
+    fn refreshers() -> &'static Refreshers<Self>;
 }
 
 pub(crate) async fn connect<D: Driver>(
@@ -49,8 +63,11 @@ where
 {
     let (host, port, user) = D::check(options.as_driver())?;
     let (options, endpoint) = options.into_endpoint(&host, port, &user)?;
-    let roots = rds_roots::to_pem(endpoint.roots.certs());
-    let options = D::with_tls(options, endpoint.server_name(), roots);
+    let tls = Tls {
+        server_name: endpoint.server_name().to_owned(),
+        roots: rds_roots::to_pem(endpoint.roots.certs()),
+    };
+    let options = tls.apply::<D>(options);
     let (options, relay) = dial::<D>(options, &endpoint)?;
 
     let open = |token: Token| {
@@ -62,10 +79,13 @@ where
     let is_tls = |error: &sqlx::Error| matches!(error, sqlx::Error::Tls(_));
     match cache.log_in(login, open, D::is_rejection).await {
         Ok((pool, token)) => {
-            Keeper::start(pool.clone(), endpoint, token, relay);
+            Refresher::start(pool.clone(), endpoint, tls, token, relay);
             Ok(pool)
         }
-        Err(error) => Err(Error::sort(error, &endpoint, D::is_rejection, is_tls)),
+        Err(error) => {
+            let error = with_cause(error, &relay);
+            Err(Error::sort(error, &endpoint, D::is_rejection, is_tls))
+        }
     }
 }
 
@@ -74,6 +94,18 @@ type Relay = Option<crate::relay::Relay>;
 
 #[cfg(not(unix))]
 type Relay = ();
+
+/// If the dialled address cannot be reached, sqlx only sees the end of a local connection.
+fn with_cause(error: LogInError<sqlx::Error>, relay: &Relay) -> LogInError<sqlx::Error> {
+    #[cfg(unix)]
+    if let LogInError::Connect(_) = error
+        && let Some(cause) = relay.as_ref().and_then(crate::relay::Relay::take_error)
+    {
+        return LogInError::Connect(sqlx::Error::Io(cause));
+    }
+    let _ = relay;
+    error
+}
 
 /// sqlx verifies the name of the host that it dials. So to dial another address, sqlx connects to a local socket.
 #[cfg(unix)]

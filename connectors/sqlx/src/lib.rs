@@ -15,20 +15,22 @@
 //!
 //! # What the pool keeps
 //!
-//! - **TLS is verified, always**: the chain and the name of the server's certificate. A URL or options that ask for less, a
-//!   password, several hosts or a socket are errors, and nothing is sent.
+//! - **TLS is verified, always**: the chain and the name of the server's certificate. A URL or options that ask for less, a URL
+//!   with a password, several hosts or a socket are errors, and nothing is sent.
 //! - **Root certificates are built in**: the roots of RDS in the host's region, and Amazon's public roots, which RDS Proxy
 //!   and Aurora Serverless use. The crate [`rds_roots`] says which regions. For another region, or for other roots, name a
-//!   file in the URL: `sslrootcert` (PostgreSQL) or `ssl-ca` (MySQL). sqlx trusts Mozilla's list of authorities besides.
+//!   file in the URL: `sslrootcert` (PostgreSQL) or `ssl-ca` (MySQL). sqlx also trusts Mozilla's list of authorities. If a
+//!   crate of your program enables another TLS feature of sqlx (`tls-native-tls`, `tls-rustls-ring-native-roots`), sqlx also
+//!   trusts the platform's list.
 //! - **New connections keep working past fifteen minutes.** A task replaces the pool's token before the token expires, also
 //!   while the source of the credentials is down, as long as a valid token can be had.
-//! - **Rejected logins heal.** If the credentials were revoked, the database rejects the pool's token. sqlx has no hook for
-//!   this, so the task tests the token with a login of its own: once a minute, if the pool has no idle connection but could
-//!   open another. A pool without any connection is tested once. Then its credentials are fetched again every 14 minutes.
-//!   So the pool has a new token after a minute, or after 15 minutes if nobody has used the pool. To replace the token
-//!   immediately, call [`postgres::refresh`] or [`mysql::refresh`].
-//! - **The task ends with the pool**: when you close the pool, or when the runtime ends. Close a pool that you no longer
-//!   need. If you only drop the pool, the task keeps running, because sqlx has no way to tell that a pool was dropped.
+//! - **A pool recovers from rejected logins.** If the credentials were revoked, the database rejects the pool's token. sqlx
+//!   reports this only to the caller who needs the connection. So once a minute, if the next connection needs a login, the
+//!   task logs in to test the token. If the pool has an idle connection, or none at all, nothing is tested, and the
+//!   credentials are fetched again every 14 minutes. So the pool has a new token after a minute, or after 15 minutes if nobody
+//!   waits for a connection. To replace the token immediately, call [`postgres::refresh`] or [`mysql::refresh`].
+//! - **The task ends when you close the pool**, or when the runtime ends. Close a pool that you no longer need. If you only drop
+//!   the pool, its connections stay open and its task continues, because sqlx cannot tell that a pool was dropped.
 //!
 //! # Errors
 //!
@@ -71,12 +73,12 @@
 
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod driver;
-#[cfg(any(feature = "mysql", feature = "postgres"))]
-mod keeper;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod refresher;
 #[cfg(all(unix, any(feature = "mysql", feature = "postgres")))]
 mod relay;
 

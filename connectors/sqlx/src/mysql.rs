@@ -10,8 +10,8 @@ use sqlx::mysql::{
     MySql, MySqlConnectOptions, MySqlDatabaseError, MySqlPool, MySqlPoolOptions, MySqlSslMode,
 };
 
-use crate::driver::{self, Driver, Keepers};
-use crate::{Error, keeper};
+use crate::driver::{self, Driver, Refreshers};
+use crate::{Error, refresher};
 
 /// sqlx's own options for MySQL and MariaDB, and the settings of the connector.
 ///
@@ -85,7 +85,7 @@ pub async fn connect_with(options: Options, pool: MySqlPoolOptions) -> Result<My
 /// - [`Error::Token`] if there is no token.
 /// - [`Error::InvalidOptions`] if the pool is closed, or not from this crate.
 pub async fn refresh(pool: &MySqlPool) -> Result<(), Error> {
-    keeper::refresh(pool).await
+    refresher::refresh(pool).await
 }
 
 impl Driver for MySql {
@@ -109,6 +109,12 @@ impl Driver for MySql {
         }
         // Only the URL tells. A name that is no part of a URL would make sqlx panic.
         let url = options.clone().username("user").host("host").to_url_lossy();
+        if url.password().is_some() {
+            return invalid(
+                "password",
+                "the token takes its place. Leave the password out",
+            );
+        }
         if url.query_pairs().any(|(name, _)| name == "ssl-ca") {
             return invalid(
                 "ssl_ca",
@@ -154,8 +160,8 @@ impl Driver for MySql {
             .is_some_and(|error| error.number() == rejection::ER_ACCESS_DENIED_ERROR)
     }
 
-    fn keepers() -> &'static Keepers<MySql> {
-        static KEEPERS: Keepers<MySql> = Mutex::new(Vec::new());
-        &KEEPERS
+    fn refreshers() -> &'static Refreshers<MySql> {
+        static REFRESHERS: Refreshers<MySql> = Mutex::new(Vec::new());
+        &REFRESHERS
     }
 }

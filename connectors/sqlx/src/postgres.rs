@@ -8,8 +8,8 @@ use rds_iam_connector::{InvalidOptions, UrlParameters};
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode, Postgres};
 
-use crate::driver::{self, Driver, Keepers};
-use crate::{Error, keeper};
+use crate::driver::{self, Driver, Refreshers};
+use crate::{Error, refresher};
 
 /// sqlx's own options for PostgreSQL, and the settings of the connector.
 ///
@@ -83,7 +83,7 @@ pub async fn connect_with(options: Options, pool: PgPoolOptions) -> Result<PgPoo
 /// - [`Error::Token`] if there is no token.
 /// - [`Error::InvalidOptions`] if the pool is closed, or not from this crate.
 pub async fn refresh(pool: &PgPool) -> Result<(), Error> {
-    keeper::refresh(pool).await
+    refresher::refresh(pool).await
 }
 
 impl Driver for Postgres {
@@ -139,8 +139,8 @@ impl Driver for Postgres {
         code.is_some_and(|code| rejection::is_sqlstate(&code))
     }
 
-    fn keepers() -> &'static Keepers<Postgres> {
-        static KEEPERS: Keepers<Postgres> = Mutex::new(Vec::new());
-        &KEEPERS
+    fn refreshers() -> &'static Refreshers<Postgres> {
+        static REFRESHERS: Refreshers<Postgres> = Mutex::new(Vec::new());
+        &REFRESHERS
     }
 }

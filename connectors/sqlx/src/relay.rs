@@ -1,15 +1,18 @@
 //! A local socket that leads to the dialled address. TLS is between sqlx and the database, so the relay sees no token.
 
 use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rds_iam_connector::{Address, InvalidOptions};
 use tempfile::TempDir;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
-/// Ends when dropped.
+/// Ends when dropped, with its connections.
 pub(crate) struct Relay {
     accepting: JoinHandle<()>,
+    last_error: Arc<Mutex<Option<io::Error>>>,
     _directory: TempDir,
 }
 
@@ -33,10 +36,17 @@ impl Relay {
         address: Address,
     ) -> Result<Relay, InvalidOptions> {
         let listener = UnixListener::bind(directory.path().join(socket)).map_err(no_socket)?;
+        let last_error = Arc::new(Mutex::new(None));
         Ok(Relay {
-            accepting: tokio::spawn(accept(listener, address)),
+            accepting: tokio::spawn(accept(listener, address, Arc::clone(&last_error))),
+            last_error,
             _directory: directory,
         })
+    }
+
+    /// Why the dialled address could not be reached.
+    pub(crate) fn take_error(&self) -> Option<io::Error> {
+        lock(&self.last_error).take()
     }
 }
 
@@ -46,34 +56,42 @@ impl Drop for Relay {
     }
 }
 
-async fn accept(listener: UnixListener, address: Address) {
+async fn accept(
+    listener: UnixListener,
+    address: Address,
+    last_error: Arc<Mutex<Option<io::Error>>>,
+) {
+    let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
             Ok((local, _)) => {
-                tokio::spawn(relay(local, address.clone()));
+                while connections.try_join_next().is_some() {}
+                connections.spawn(relay(local, address.clone(), Arc::clone(&last_error)));
             }
             Err(error) => {
                 tracing::warn!(%error, "no connection to the dialled address");
                 // Out of files, for example: do not spin.
-                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
     }
 }
 
-async fn relay(mut local: UnixStream, address: Address) {
-    let connected = TcpStream::connect((&*address.host, address.port)).await;
-    let outcome = match connected {
+async fn relay(mut local: UnixStream, address: Address, last_error: Arc<Mutex<Option<io::Error>>>) {
+    match TcpStream::connect((&*address.host, address.port)).await {
         Ok(mut remote) => {
             // As sqlx does for its own connections.
             let _ = remote.set_nodelay(true);
-            tokio::io::copy_bidirectional(&mut local, &mut remote)
-                .await
-                .map(|_| ())
+            // sqlx sees that the connection has broken.
+            let _ = tokio::io::copy_bidirectional(&mut local, &mut remote).await;
         }
-        Err(error) => Err(error),
-    };
-    if let Err(error) = outcome {
-        tracing::warn!(%address, %error, "the connection to the dialled address failed");
+        Err(error) => {
+            tracing::warn!(%address, %error, "no connection to the dialled address");
+            *lock(&last_error) = Some(error);
+        }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -19,9 +19,9 @@ use ::bb8::{Builder, ManageConnection, Pool};
 use tokio_postgres::Client;
 
 use crate::connector::drive;
-use crate::error::ErrorChain;
 use crate::first::PoolConnector;
 use crate::{Error, Options};
+use rds_iam_connector::ErrorChain;
 
 /// Opens the connections of a pool, each with a valid token.
 pub struct Manager(PoolConnector);
@@ -53,7 +53,8 @@ pub async fn connect(url: &str) -> Result<Pool<Manager>, Error> {
 /// }
 /// ```
 ///
-/// The driver's `connect_timeout` limits the wait for the first connection.
+/// The driver's `connect_timeout` limits the wait for a TCP connection only, not for TLS and the login. To limit the wait for
+/// the first connection, use `tokio::time::timeout`.
 ///
 /// # Errors
 ///

@@ -12,8 +12,9 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::error::{ErrorChain, driver_error};
+use crate::error::driver_error;
 use crate::{Error, Options};
+use rds_iam_connector::ErrorChain;
 
 /// A client, and the connection that somebody must drive.
 pub(crate) type Connected = (

@@ -12,9 +12,10 @@ use ::diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerCon
 use diesel::ConnectionError;
 use rds_iam_connector::InvalidOptions;
 
-use crate::error::{ErrorChain, driver_error};
+use crate::error::driver_error;
 use crate::first::PoolConnector;
 use crate::{Error, Options};
+use rds_iam_connector::ErrorChain;
 
 /// Opens a pool and a first connection. New connections always log in with a valid token.
 ///

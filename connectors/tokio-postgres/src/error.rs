@@ -1,31 +1,11 @@
 //! Errors in the forms that the driver and the pools want.
 
-use std::error::Error as StdError;
-use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_postgres::{Config, NoTls};
-
-/// An error and all causes in a single line, for a log or a pool that keeps text only.
-pub(crate) struct ErrorChain<'a>(pub(crate) &'a dyn StdError);
-
-impl fmt::Display for ErrorChain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut error = Some(self.0);
-        let mut separator = "";
-        while let Some(cause) = error {
-            // The database's errors have their details in further lines.
-            let text = cause.to_string().replace('\n', ", ");
-            write!(f, "{separator}{text}")?;
-            separator = ": ";
-            error = cause.source();
-        }
-        Ok(())
-    }
-}
 
 /// An error of the driver with a cause.
 ///

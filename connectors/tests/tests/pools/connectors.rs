@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rds_iam_sqlx::{mysql, postgres};
 use sqlx::mysql::MySqlPoolOptions;
@@ -259,13 +260,14 @@ fn tasks_after(open: impl AsyncFnOnce(), tasks: usize) {
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
         open().await;
-        while tokio::runtime::Handle::current()
-            .metrics()
-            .num_alive_tasks()
-            > tasks
-        {
-            tokio::task::yield_now().await;
-        }
+        let metrics = tokio::runtime::Handle::current().metrics();
+        let end = async {
+            while metrics.num_alive_tasks() > tasks {
+                tokio::task::yield_now().await;
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(60), end).await;
+        ended.unwrap_or_else(|_| panic!("{} tasks are alive", metrics.num_alive_tasks()));
     });
 }
 
@@ -378,26 +380,77 @@ fn a_runtime_that_ends_leaves_the_pools_of_the_next_one_working() {
     drop(of_first);
 }
 
-// Rejected logins of sqlx
+// The task of sqlx's pools
 
 #[test]
 #[ignore = "needs the servers of tests/rds: run scripts/test"]
-fn a_pool_of_sqlx_heals_within_a_minute_without_a_line_of_the_users() {
+fn a_pool_of_sqlx_recovers_within_a_minute_without_a_line_of_the_users() {
+    fn recovers<P: Pool>(acquire: impl Fn(&P) -> Result<Box<dyn std::any::Any>, sqlx::Error>) {
+        let harness = Harness::of::<P>();
+        let revoked = Key::new();
+        harness.hand_out(&revoked, None);
+        let pool: P = harness.open();
+        let _busy = acquire(&pool).unwrap();
+
+        revoked.revoke();
+        harness.hand_out(&Key::new(), None);
+        acquire(&pool).unwrap_err();
+        harness.advance::<P>(minutes(1));
+        let _new = acquire(&pool).unwrap();
+        let received = harness.received::<P>();
+        let rejected = received.iter().filter(|it| *it != "accepted").count();
+        // The user's login and the task's.
+        assert_eq!(rejected, 2, "{received:?}");
+    }
+    recovers::<SqlxPostgres>(|pool| Ok(Box::new(runtime().block_on(pool.0.acquire())?)));
+    recovers::<SqlxMySql>(|pool| Ok(Box::new(runtime().block_on(pool.0.acquire())?)));
+}
+
+#[test]
+#[ignore = "needs the servers of tests/rds: run scripts/test"]
+fn a_pool_of_sqlx_with_an_idle_connection_recovers_within_15_minutes() {
     let harness = Harness::of::<SqlxPostgres>();
     let revoked = Key::new();
-    harness.hand_out(&revoked, None);
+    // Long-lived, so that only a rejection makes the cache fetch credentials.
+    harness.hand_out(&revoked, Some(minutes(600)));
     let pool: SqlxPostgres = harness.open();
-    let _busy = pool.connection().unwrap();
-
     revoked.revoke();
     harness.hand_out(&Key::new(), None);
-    runtime().block_on(pool.0.acquire()).unwrap_err();
-    harness.advance::<SqlxPostgres>(minutes(1));
+    for _ in 0..15 {
+        harness.advance::<SqlxPostgres>(minutes(1));
+    }
+    let _idle = runtime().block_on(pool.0.acquire()).unwrap();
     let _new = runtime().block_on(pool.0.acquire()).unwrap();
-    let received = harness.received::<SqlxPostgres>();
-    let rejected = received.iter().filter(|it| *it != "accepted").count();
-    // The user's login and the task's.
-    assert_eq!(rejected, 2, "{received:?}");
+    assert_eq!(harness.source.fetches(), 2);
+    assert_eq!(harness.received::<SqlxPostgres>(), ["accepted"; 2]);
+}
+
+#[test]
+#[ignore = "needs the servers of tests/rds: run scripts/test"]
+fn each_new_token_of_a_pool_of_sqlx_is_set_with_verified_tls() {
+    let harness = Harness::of::<SqlxPostgres>();
+    harness.hand_out(&Key::new(), None);
+    let pool: SqlxPostgres = harness.open();
+    let options = PgConnectOptions::clone(&pool.0.connect_options());
+    pool.0
+        .set_connect_options(options.ssl_mode(PgSslMode::Disable));
+    harness.advance::<SqlxPostgres>(minutes(20));
+    let mode = pool.0.connect_options().get_ssl_mode();
+    assert!(matches!(mode, PgSslMode::VerifyFull), "{mode:?}");
+}
+
+#[test]
+#[ignore = "needs the servers of tests/rds: run scripts/test"]
+fn a_dialled_address_of_sqlx_that_cannot_be_reached_is_the_cause_of_the_error() {
+    let harness = Harness::of::<SqlxPostgres>();
+    harness.hand_out(&Key::new(), None);
+    let url = harness.target::<SqlxPostgres>().url(Engine::Postgres);
+    let options = postgres::options(&url).unwrap().dial("127.0.0.1:1");
+    let options = options.cache(harness.cache().clone());
+    let pool = postgres::connect_with(options, PgPoolOptions::new());
+    let error = anyhow::Error::from(runtime().block_on(pool).unwrap_err());
+    let error = chain(&error).to_string();
+    assert!(error.contains("refused"), "{error}");
 }
 
 #[test]
