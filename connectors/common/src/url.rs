@@ -32,6 +32,28 @@ pub struct UrlParts {
 }
 
 impl UrlParameters {
+    /// The parameters of PostgreSQL's URLs.
+    pub const fn postgres(driver: &'static [&'static str]) -> UrlParameters {
+        UrlParameters {
+            schemes: &["postgres", "postgresql"],
+            tls_mode: &["sslmode", "ssl-mode"],
+            verified: "verify-full",
+            root_file: &["sslrootcert", "ssl-root-cert", "ssl-ca"],
+            driver,
+        }
+    }
+
+    /// The parameters of MySQL's and MariaDB's URLs.
+    pub const fn mysql(driver: &'static [&'static str]) -> UrlParameters {
+        UrlParameters {
+            schemes: &["mysql", "mariadb"],
+            tls_mode: &["ssl-mode", "sslmode", "ssl_mode"],
+            verified: "VERIFY_IDENTITY",
+            root_file: &["ssl-ca", "sslca", "ssl_ca"],
+            driver,
+        }
+    }
+
     /// Reads a connection URL.
     ///
     /// # Errors

@@ -1,37 +1,31 @@
 use mysql_async::{Opts, UrlError};
 use rds_iam_connector::{InvalidOptions, UrlParameters, UrlParts};
 
-const PARAMETERS: UrlParameters = UrlParameters {
-    schemes: &["mysql", "mariadb"],
-    tls_mode: &["ssl-mode", "sslmode", "ssl_mode"],
-    verified: "VERIFY_IDENTITY",
-    root_file: &["ssl-ca", "sslca", "ssl_ca"],
-    driver: &[
-        "client_found_rows",
-        "compression",
-        "max_allowed_packet",
-        "stmt_cache_size",
-        "tcp_keepalive",
-        "tcp_nodelay",
-        "wait_timeout",
-        // Only with some values, or not at all: `check_parameter`.
-        "abs_conn_ttl",
-        "abs_conn_ttl_jitter",
-        "built_in_roots",
-        "conn_ttl",
-        "enable_cleartext_plugin",
-        "inactive_connection_ttl",
-        "pool_max",
-        "pool_min",
-        "prefer_socket",
-        "require_ssl",
-        "reset_connection",
-        "secure_auth",
-        "ttl_check_interval",
-        "verify_ca",
-        "verify_identity",
-    ],
-};
+const PARAMETERS: UrlParameters = UrlParameters::mysql(&[
+    "client_found_rows",
+    "compression",
+    "max_allowed_packet",
+    "stmt_cache_size",
+    "tcp_keepalive",
+    "tcp_nodelay",
+    "wait_timeout",
+    // Only with some values, or not at all: `check_parameter`.
+    "abs_conn_ttl",
+    "abs_conn_ttl_jitter",
+    "built_in_roots",
+    "conn_ttl",
+    "enable_cleartext_plugin",
+    "inactive_connection_ttl",
+    "pool_max",
+    "pool_min",
+    "prefer_socket",
+    "require_ssl",
+    "reset_connection",
+    "secure_auth",
+    "ttl_check_interval",
+    "verify_ca",
+    "verify_identity",
+]);
 
 /// Reads a connection URL.
 pub(crate) fn read(given: &str) -> Result<(Opts, UrlParts), InvalidOptions> {

@@ -19,23 +19,17 @@ use crate::{Error, refresher};
 /// certificates are given with [`roots`](crate::Options::roots), and the password is the token.
 pub type Options = crate::Options<MySqlConnectOptions>;
 
-const PARAMETERS: UrlParameters = UrlParameters {
-    schemes: &["mysql", "mariadb"],
-    tls_mode: &["ssl-mode", "sslmode"],
-    verified: "VERIFY_IDENTITY",
-    root_file: &["ssl-ca", "sslca"],
-    driver: &[
-        "charset",
-        "collation",
-        "ssl-cert",
-        "ssl-key",
-        "sslcert",
-        "sslkey",
-        "statement-cache-capacity",
-        "time-zone",
-        "timezone",
-    ],
-};
+const PARAMETERS: UrlParameters = UrlParameters::mysql(&[
+    "charset",
+    "collation",
+    "ssl-cert",
+    "ssl-key",
+    "sslcert",
+    "sslkey",
+    "statement-cache-capacity",
+    "time-zone",
+    "timezone",
+]);
 
 /// Opens a pool whose new connections always have a valid token.
 ///

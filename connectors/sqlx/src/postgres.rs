@@ -17,23 +17,17 @@ use crate::{Error, refresher};
 /// are given with [`roots`](crate::Options::roots), and the password is the token.
 pub type Options = crate::Options<PgConnectOptions>;
 
-const PARAMETERS: UrlParameters = UrlParameters {
-    schemes: &["postgres", "postgresql"],
-    tls_mode: &["sslmode", "ssl-mode"],
-    verified: "verify-full",
-    root_file: &["sslrootcert", "ssl-root-cert", "ssl-ca"],
-    driver: &[
-        "application_name",
-        "dbname",
-        "options",
-        "options[",
-        "ssl-cert",
-        "ssl-key",
-        "sslcert",
-        "sslkey",
-        "statement-cache-capacity",
-    ],
-};
+const PARAMETERS: UrlParameters = UrlParameters::postgres(&[
+    "application_name",
+    "dbname",
+    "options",
+    "options[",
+    "ssl-cert",
+    "ssl-key",
+    "sslcert",
+    "sslkey",
+    "statement-cache-capacity",
+]);
 
 /// Opens a pool whose new connections always have a valid token.
 ///

@@ -107,27 +107,21 @@ pub type Options = rds_iam_connector::Options<Config>;
 /// Why there is no connection. The cause is in `source()`, so print the whole chain.
 pub type Error = rds_iam_connector::Error<tokio_postgres::Error>;
 
-const PARAMETERS: UrlParameters = UrlParameters {
-    schemes: &["postgres", "postgresql"],
-    tls_mode: &["sslmode", "ssl-mode"],
-    verified: "verify-full",
-    root_file: &["sslrootcert", "ssl-root-cert", "ssl-ca"],
-    driver: &[
-        "application_name",
-        "channel_binding",
-        "connect_timeout",
-        "dbname",
-        "keepalives",
-        "keepalives_idle",
-        "keepalives_interval",
-        "keepalives_retries",
-        "load_balance_hosts",
-        "options",
-        "sslnegotiation",
-        "target_session_attrs",
-        "tcp_user_timeout",
-    ],
-};
+const PARAMETERS: UrlParameters = UrlParameters::postgres(&[
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "dbname",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "load_balance_hosts",
+    "options",
+    "sslnegotiation",
+    "target_session_attrs",
+    "tcp_user_timeout",
+]);
 
 /// Connects to the database in a URL.
 ///
