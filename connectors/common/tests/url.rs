@@ -226,7 +226,7 @@ fn all_other_urls_are_errors() {
                 .to_vec(),
         ),
         (
-            "Parameter: does not know",
+            "Parameter: it is unknown",
             [
                 "unknown",
                 "SSLMODE",

@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(
             ErrorChain(&error).to_string(),
             "error communicating with the server: the URL or the options are invalid: \
-             no root certificates were given. Give at least one, or leave the setting out to use the built-in ones"
+             no root certificates were given. Give at least one, or leave the setting out to use the built-in roots"
         );
     }
 }
