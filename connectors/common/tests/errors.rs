@@ -109,7 +109,10 @@ fn unknown_issuer_in_a_region_without_roots_names_the_region() {
         for error in wrappings(unknown_issuer()) {
             let error = sort_at(&endpoint, error);
             let text = error.to_string();
-            assert!(text.contains("for the region ca-west-1. Download"), "{text}");
+            assert!(
+                text.contains("for the region ca-west-1. Download"),
+                "{text}"
+            );
             assert!(matches!(error, Error::NoRoots { .. }), "{error:?}");
         }
     }
