@@ -1,9 +1,13 @@
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use rds_iam::{Login, TokenCache};
 
 use crate::{InvalidOptions, Roots};
+
+/// The time limit of an attempt to connect, with TLS and the login. As sqlx's pool waits by default.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A database to log in to: which tokens, which login, which roots, and where to connect.
 #[derive(Clone, Debug)]

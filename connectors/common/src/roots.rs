@@ -1,11 +1,14 @@
+use std::io;
 use std::path::Path;
 
 use rds_iam::Login;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 
 use crate::InvalidOptions;
+
+const MAX_FILE_LEN: u64 = 16 << 20;
 
 /// The trusted root certificates of an endpoint.
 #[derive(Clone, Debug)]
@@ -43,7 +46,16 @@ impl Roots {
     }
 
     pub(crate) fn from_file(file: &Path) -> Result<Roots, InvalidOptions> {
-        let certs = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
+        // Not a pipe, which may wait for ever. AWS's bundle of all regions has 165 kB.
+        let metadata = std::fs::metadata(file).map_err(pem::Error::Io);
+        let certs = metadata.and_then(|metadata| {
+            if !metadata.is_file() || metadata.len() > MAX_FILE_LEN {
+                let text = "it is not a file of at most 16 MB";
+                let error = io::Error::new(io::ErrorKind::InvalidInput, text);
+                return Err(pem::Error::Io(error));
+            }
+            CertificateDer::pem_file_iter(file).and_then(Iterator::collect)
+        });
         let certs: Vec<_> = certs.map_err(|source| InvalidOptions::RootFile {
             file: file.to_owned(),
             source,

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use rds_iam::Login;
@@ -94,6 +95,7 @@ impl UrlParameters {
         let parameters: Vec<(String, String)> = url.query_pairs().into_owned().collect();
         let mut root_file = None;
         let mut for_driver = Vec::new();
+        let mut names = HashSet::new();
         for (name, value) in parameters {
             if self.tls_mode.contains(&&*name) {
                 if !value.eq_ignore_ascii_case(self.verified) {
@@ -123,10 +125,16 @@ impl UrlParameters {
             } else if self.driver.contains(&&*name)
                 || name.starts_with("options[") && self.driver.contains(&"options[")
             {
+                if !names.insert(name.clone()) {
+                    return Err(InvalidOptions::Parameter {
+                        name: shown(&name),
+                        reason: "the URL has it twice. Give it once",
+                    });
+                }
                 for_driver.push((name, value));
             } else {
                 return Err(InvalidOptions::Parameter {
-                    name: name.escape_debug().take(100).collect(),
+                    name: shown(&name),
                     reason: "it is unknown, and no parameter is ignored. Remove it",
                 });
             }
@@ -140,6 +148,15 @@ impl UrlParameters {
             url,
             root_file,
         })
+    }
+}
+
+/// A parameter's name for an error. A part of a password may be taken for a name, if the password is not encoded.
+fn shown(name: &str) -> String {
+    let is_shown = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '[' | ']' | '.');
+    match name.len() <= 100 && name.chars().all(is_shown) {
+        true => name.to_owned(),
+        false => "…".to_owned(),
     }
 }
 

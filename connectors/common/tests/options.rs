@@ -248,3 +248,11 @@ fn all_other_addresses_are_errors() {
         assert!(matches!(error, InvalidOptions::Dial { .. }), "{error:?}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn device_is_no_file_of_roots() {
+    let error = roots_in(Path::new("/dev/zero")).unwrap_err();
+    let cause = format!("{:?}", std::error::Error::source(&error).unwrap());
+    assert!(cause.contains("not a file of at most 16 MB"), "{cause}");
+}

@@ -99,15 +99,11 @@ fn login_is_read() {
 fn driver_gets_its_parameters_alone() {
     let parts = read(
         "postgres://app@db.example.com/app?application_name=a%20b%26c&sslmode=verify-full\
-         &sslrootcert=/etc/my%20roots.pem&options[geqo]=off&application_name=d",
+         &sslrootcert=/etc/my%20roots.pem&options[geqo]=off",
     )
     .unwrap();
     let parameters: Vec<_> = parts.url.query_pairs().into_owned().collect();
-    let expected = [
-        ("application_name", "a b&c"),
-        ("options[geqo]", "off"),
-        ("application_name", "d"),
-    ];
+    let expected = [("application_name", "a b&c"), ("options[geqo]", "off")];
     assert_eq!(
         parameters,
         expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -218,6 +214,17 @@ fn all_other_urls_are_errors() {
             vec![format!(
                 "postgres://app@{HOST}/app?sslrootcert=a&sslrootcert={MARKER}"
             )],
+        ),
+        (
+            "Parameter: twice",
+            vec![format!(
+                "postgres://app@{HOST}/app?application_name=a&application_name={MARKER}"
+            )],
+        ),
+        (
+            // A part of a password that is not encoded.
+            "Parameter: it is unknown",
+            vec![format!("postgres://me@corp.com:12?{MARKER}@{HOST}/app")],
         ),
         (
             "Parameter: stand before the `?`",

@@ -1,6 +1,8 @@
+use std::io;
+
 use mysql_async::{Conn, DriverError, IoError, Opts, OptsBuilder, PoolOpts, SslOpts};
 use rds_iam::{Token, rejection};
-use rds_iam_connector::{Endpoint, InvalidOptions};
+use rds_iam_connector::{CONNECT_TIMEOUT, Endpoint, InvalidOptions};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 use crate::{Error, Options};
@@ -49,7 +51,11 @@ impl Connector {
     }
 
     pub(crate) async fn connect(&self) -> Result<Conn, Error> {
-        let connect = |token: Token| Conn::new(self.options.clone().pass(Some(token.as_str())));
+        let connect = |token: Token| {
+            let connecting = Conn::new(self.options.clone().pass(Some(token.as_str())));
+            let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting);
+            async { connected.await.unwrap_or_else(|_| Err(timed_out())) }
+        };
         let Endpoint { cache, login, .. } = &self.endpoint;
         let connected = cache.log_in(login, connect, is_rejection).await;
         connected.map_err(|error| Error::sort(error, &self.endpoint, is_rejection, is_tls))
@@ -59,6 +65,11 @@ impl Connector {
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
+}
+
+fn timed_out() -> mysql_async::Error {
+    let text = "the server has not answered for 30 s";
+    io::Error::new(io::ErrorKind::TimedOut, text).into()
 }
 
 pub(crate) fn invalid(option: &'static str, reason: &'static str) -> InvalidOptions {

@@ -35,6 +35,7 @@
 //!   refreshes the token before it expires. An open connection outlives its token.
 //! - **Rejected logins are tried once more**, with a token from newly fetched credentials. So credentials that were revoked
 //!   cost a single rejection.
+//! - **No attempt hangs.** An attempt to connect, with TLS and the login, fails after 30 s.
 //!
 //! mysql_async's own `Pool` is not offered, because it logs in with the same password for ever. A deadpool pool logs in
 //! with a new token.

@@ -226,3 +226,21 @@ mod deadpool {
         assert!(matches!(opened, Err(Error::Database(_))), "{opened:?}");
     }
 }
+
+/// Tokio's clock moves to the time limit, because nothing else can happen.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_at_a_silent_server_ends_with_an_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let provider = Credentials::new("akid", "secret", None, None, "test");
+    let cache = TokenCache::builder(provider).build().unwrap();
+    let url = format!("mysql://{USER}@{HOST}/app");
+    let options = rds_iam_mysql_async::options(&url).unwrap();
+    let error = connect_with(options.cache(cache).dial(&address)).await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, Error::Database(_)), "{error:?}");
+    assert!(
+        format!("{error:?}").contains("has not answered for 30 s"),
+        "{error:?}"
+    );
+}

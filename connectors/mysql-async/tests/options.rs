@@ -74,7 +74,6 @@ fn url_may_not_ask_for_anything_else() {
         "sslmode=PREFERRED",
         "ssl_mode=VERIFY_CA",
         "require_ssl=false",
-        "require_ssl=true&require_ssl=false",
         "verify_ca=false",
         "verify_identity=false",
         "verify_identity=1",

@@ -1,8 +1,10 @@
 //! What PostgreSQL and MySQL have in common, and how they differ.
 
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::{Mutex, Weak};
 
+use futures_util::FutureExt;
 use rds_iam::{LogInError, Token};
 use rds_iam_connector::{Endpoint, InvalidOptions, Options};
 use sqlx::pool::PoolOptions;
@@ -72,7 +74,7 @@ where
 
     let open = |token: Token| {
         let options = D::with_password(options.clone(), token.as_str());
-        let pool = pool.clone().connect_with(options);
+        let pool = without_panic(pool.clone().connect_with(options));
         async { Ok((pool.await?, token)) }
     };
     let (cache, login) = (&endpoint.cache, &endpoint.login);
@@ -94,6 +96,17 @@ type Relay = Option<crate::relay::Relay>;
 
 #[cfg(not(unix))]
 type Relay = ();
+
+/// sqlx panics at some malformed answers of a server.
+pub(crate) async fn without_panic<T>(
+    connecting: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let outcome = AssertUnwindSafe(connecting).catch_unwind().await;
+    outcome.unwrap_or_else(|_| {
+        let text = "the server's answer is malformed. Check that the address is a database's";
+        Err(sqlx::Error::Protocol(text.to_owned()))
+    })
+}
 
 /// If the dialled address cannot be reached, sqlx only sees the end of a local connection.
 fn with_cause(error: LogInError<sqlx::Error>, relay: &Relay) -> LogInError<sqlx::Error> {

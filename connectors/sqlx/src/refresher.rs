@@ -9,7 +9,7 @@ use rds_iam_connector::{Endpoint, ErrorChain, InvalidOptions};
 use sqlx::{ConnectOptions as _, Connection, Pool};
 
 use crate::Error;
-use crate::driver::{ConnectOptions, Driver, Tls};
+use crate::driver::{ConnectOptions, Driver, Tls, without_panic};
 
 /// How often a pool is looked at.
 const PERIOD: Duration = Duration::from_secs(60);
@@ -71,7 +71,10 @@ where
             let max = self.pool.options().get_max_connections();
             match schedule.next(size, idle, max) {
                 Step::None => {}
-                Step::TestLogin => self.test_login().await,
+                Step::TestLogin => {
+                    let is_rejected = self.test_login().await;
+                    schedule.tested_unused &= !is_rejected;
+                }
                 Step::FetchCredentials => {
                     let current = lock(&self.current).clone();
                     self.replace(&current).await;
@@ -80,23 +83,28 @@ where
         }
     }
 
-    async fn test_login(&self) {
+    /// Returns whether the database rejected the token.
+    async fn test_login(&self) -> bool {
         // After a suspend, `keep_fresh` may not have replaced an expired token yet.
         let Ok(token) = self.endpoint.cache.token(&self.endpoint.login).await else {
-            return;
+            return false;
         };
         self.apply(&token);
         let options = self.pool.connect_options();
         // As long as the pool would wait.
         let timeout = self.pool.options().get_acquire_timeout();
-        match tokio::time::timeout(timeout, options.connect()).await {
+        match tokio::time::timeout(timeout, without_panic(options.connect())).await {
             Ok(Ok(connection)) => {
                 // Only the login counts.
-                let _ = connection.close().await;
+                let _ = connection.close_hard().await;
+                false
             }
-            Ok(Err(error)) if D::is_rejection(&error) => self.replace(&token).await,
+            Ok(Err(error)) if D::is_rejection(&error) => {
+                self.replace(&token).await;
+                true
+            }
             // Not about the token. The pool reports the error to the caller who needs a connection.
-            Ok(Err(_)) | Err(_) => {}
+            Ok(Err(_)) | Err(_) => false,
         }
     }
 
@@ -163,7 +171,7 @@ enum Step {
 struct Schedule {
     /// Periods since the last test.
     periods: u32,
-    /// Whether the pool had no connection at the last test, and none since.
+    /// Whether the pool had no connection when its token was tested, and none since.
     tested_unused: bool,
 }
 

@@ -3,10 +3,13 @@
 
 use std::error::Error as _;
 
+use rds_iam::{Credentials, TokenCache};
 use rds_iam_sqlx::{Error, mysql, postgres};
 use sqlx::ConnectOptions as _;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode};
 use sqlx::postgres::PgPoolOptions;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
 
 const HOST: &str = "mydb.abc123xyz.us-east-1.rds.amazonaws.com";
 
@@ -90,4 +93,27 @@ async fn an_invalid_host_of_the_options_is_an_error_that_names_the_host() {
     let error = postgres::connect_with(options, PgPoolOptions::new()).await;
     let source = error.unwrap_err().source().unwrap().to_string();
     assert!(source.contains("my db"), "{source}");
+}
+
+/// sqlx panics at this greeting.
+#[tokio::test]
+async fn a_malformed_answer_of_the_server_is_an_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let greeting = [5, 0, 0, 0, 9, b'8', b'.', b'0', 0];
+        stream.write_all(&greeting).await.unwrap();
+        stream
+    };
+    let credentials = Credentials::new("akid", "secret", None, None, "test");
+    let cache = TokenCache::builder(credentials).build().unwrap();
+    let options = mysql::options(&format!("mysql://app@{HOST}/app")).unwrap();
+    let options = options.cache(cache).dial(&address.to_string());
+    let pool = mysql::connect_with(options, MySqlPoolOptions::new());
+    let (pool, _stream) = tokio::join!(pool, server);
+    let error = pool.unwrap_err();
+    let source = error.source().unwrap().to_string();
+    assert!(matches!(error, Error::Database(_)), "{error:?}");
+    assert!(source.contains("malformed"), "{source}");
 }

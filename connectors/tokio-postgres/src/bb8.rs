@@ -53,8 +53,7 @@ pub async fn connect(url: &str) -> Result<Pool<Manager>, Error> {
 /// }
 /// ```
 ///
-/// The driver's `connect_timeout` limits the wait for a TCP connection only, not for TLS and the login. To limit the wait for
-/// the first connection, use `tokio::time::timeout`.
+/// An attempt to connect fails after 30 s.
 ///
 /// # Errors
 ///

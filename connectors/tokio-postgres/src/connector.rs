@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use rds_iam::{Token, rejection};
-use rds_iam_connector::{Endpoint, InvalidOptions};
+use rds_iam_connector::{CONNECT_TIMEOUT, Endpoint, InvalidOptions};
 use rustls::ClientConfig;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{ChannelBinding, Host, SslMode, SslNegotiation};
@@ -58,7 +58,15 @@ impl Connector {
             Err(error) => return Err(driver_error(error).await),
         };
         config.password(token.as_str());
-        config.connect(self.tls.clone()).await
+        // The driver's own limit is for TCP only.
+        let connecting = config.connect(self.tls.clone());
+        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => {
+                let text = "the server has not answered for 30 s";
+                Err(driver_error(io::Error::new(io::ErrorKind::TimedOut, text)).await)
+            }
+        }
     }
 
     /// The driver's settings with host and port. `host` is the name that TLS verifies, also if another address is dialled.

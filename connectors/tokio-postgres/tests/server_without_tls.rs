@@ -253,3 +253,14 @@ mod pools {
         assert!(matches!(error, Err(Error::InvalidOptions(_))), "{error:?}");
     }
 }
+
+/// Tokio's clock moves to the time limit, because nothing else can happen.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_at_a_silent_server_ends_with_an_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let error = connect_with(options(&address)).await.unwrap_err();
+    assert!(matches!(error, Error::Database(_)), "{error:?}");
+    let cause = format!("{:?}", error.source().unwrap());
+    assert!(cause.contains("has not answered for 30 s"), "{cause}");
+}

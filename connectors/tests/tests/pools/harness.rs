@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future;
@@ -225,7 +225,10 @@ impl Harness {
             .or_insert_with(|| Box::leak(Box::default()))
             .lock();
         let alone = alone.unwrap_or_else(PoisonError::into_inner);
-        let (servers, started_at) = (Servers::running(), SystemTime::now());
+        let servers = Servers::running();
+        // A token is signed for a whole second, so that a sleep until its last minute takes whole minutes.
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let started_at = UNIX_EPOCH + Duration::from_secs(since_1970.as_secs());
         // Another test program may have left it elsewhere.
         servers.move_clock(P::USER, 0);
         let clock = Clock::set_to(started_at);
