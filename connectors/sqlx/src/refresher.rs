@@ -72,8 +72,9 @@ where
             match schedule.next(size, idle, max) {
                 Step::None => {}
                 Step::TestLogin => {
-                    let is_rejected = self.test_login().await;
-                    schedule.tested_unused &= !is_rejected;
+                    if self.test_login().await == Outcome::Rejected {
+                        schedule.test_again();
+                    }
                 }
                 Step::FetchCredentials => {
                     let current = lock(&self.current).clone();
@@ -83,11 +84,10 @@ where
         }
     }
 
-    /// Returns whether the database rejected the token.
-    async fn test_login(&self) -> bool {
+    async fn test_login(&self) -> Outcome {
         // After a suspend, `keep_fresh` may not have replaced an expired token yet.
         let Ok(token) = self.endpoint.cache.token(&self.endpoint.login).await else {
-            return false;
+            return Outcome::Other;
         };
         self.apply(&token);
         let options = self.pool.connect_options();
@@ -97,14 +97,14 @@ where
             Ok(Ok(connection)) => {
                 // Only the login counts.
                 let _ = connection.close_hard().await;
-                false
+                Outcome::Other
             }
             Ok(Err(error)) if D::is_rejection(&error) => {
                 self.replace(&token).await;
-                true
+                Outcome::Rejected
             }
             // Not about the token. The pool reports the error to the caller who needs a connection.
-            Ok(Err(_)) | Err(_) => false,
+            Ok(Err(_)) | Err(_) => Outcome::Other,
         }
     }
 
@@ -159,6 +159,14 @@ where
     refresher.refresh(&current).await.map_err(Error::Token)
 }
 
+/// The outcome of a test of the pool's token.
+#[derive(PartialEq)]
+enum Outcome {
+    Rejected,
+    /// Accepted, or not about the token.
+    Other,
+}
+
 #[derive(Debug, PartialEq)]
 enum Step {
     None,
@@ -176,6 +184,11 @@ struct Schedule {
 }
 
 impl Schedule {
+    /// Also if the pool has no connection: the database rejected the token, so it is awake.
+    fn test_again(&mut self) {
+        self.tested_unused = false;
+    }
+
     fn next(&mut self, size: u32, idle: usize, max: u32) -> Step {
         let is_unused = size == 0;
         let needs_login_for_next_connection = idle == 0 && size < max;
@@ -237,6 +250,15 @@ mod tests {
             actions([(0, 0); 28]),
             [(1, Step::TestLogin), (15, Step::FetchCredentials)]
         );
+    }
+
+    #[test]
+    fn a_pool_without_connections_is_tested_again_after_a_rejection() {
+        let mut schedule = Schedule::default();
+        assert_eq!(schedule.next(0, 0, 10), Step::TestLogin);
+        schedule.test_again();
+        assert_eq!(schedule.next(0, 0, 10), Step::TestLogin);
+        assert_eq!(schedule.next(0, 0, 10), Step::None);
     }
 
     #[test]
