@@ -93,18 +93,14 @@ where
         let options = self.pool.connect_options();
         // As long as the pool would wait.
         let timeout = self.pool.options().get_acquire_timeout();
-        match tokio::time::timeout(timeout, without_panic(options.connect())).await {
-            Ok(Ok(connection)) => {
-                // Only the login counts.
-                let _ = connection.close_hard().await;
-                Outcome::Other
-            }
+        let login = async { options.connect().await?.close().await };
+        match tokio::time::timeout(timeout, without_panic(login)).await {
             Ok(Err(error)) if D::is_rejection(&error) => {
                 self.replace(&token).await;
                 Outcome::Rejected
             }
-            // Not about the token. The pool reports the error to the caller who needs a connection.
-            Ok(Err(_)) | Err(_) => Outcome::Other,
+            // The pool reports all other errors to the caller who needs a connection.
+            _ => Outcome::Other,
         }
     }
 
