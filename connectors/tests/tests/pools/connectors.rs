@@ -12,7 +12,6 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use tokio::runtime::Runtime;
 
 use crate::harness::{Harness, Key, minutes};
-use crate::of_pool;
 use crate::pools::*;
 use crate::servers::Engine;
 
@@ -21,16 +20,7 @@ macro_rules! for_each_connector {
         mod $sentence {
             use crate::pools::*;
 
-            use super::of_pool;
-
-            of_pool!($sentence, sqlx_postgres, SqlxPostgres);
-            of_pool!($sentence, sqlx_mysql, SqlxMySql);
-            of_pool!($sentence, tokio_postgres, TokioPostgres);
-            of_pool!($sentence, deadpool_postgres, DeadpoolPostgres);
-            of_pool!($sentence, bb8_postgres, Bb8Postgres);
-            of_pool!($sentence, diesel_async, DieselAsync);
-            of_pool!($sentence, mysql_async, MySqlAsync);
-            of_pool!($sentence, deadpool_mysql, DeadpoolMySql);
+            crate::of_each_connector!($sentence);
         }
     )* };
 }
@@ -255,14 +245,14 @@ fn options_of_sqlx_that_ask_for_less_are_errors() {
 
 // The end of tasks
 
-/// Runs `open` in a runtime of its own, and waits until only `tasks` of its tasks are alive.
-fn tasks_after(open: impl AsyncFnOnce(), tasks: usize) {
+/// Runs `open` in a runtime of its own, and waits until none of its tasks is alive.
+fn assert_no_task_after(open: impl AsyncFnOnce()) {
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
         open().await;
         let metrics = tokio::runtime::Handle::current().metrics();
         let end = async {
-            while metrics.num_alive_tasks() > tasks {
+            while metrics.num_alive_tasks() > 0 {
                 tokio::task::yield_now().await;
             }
         };
@@ -280,15 +270,12 @@ fn the_task_of_a_closed_pool_of_sqlx_ends() {
     let options = postgres::options(&url)
         .unwrap()
         .cache(harness.cache().clone());
-    tasks_after(
-        async || {
-            let pool = postgres::connect_with(options, PgPoolOptions::new());
-            let pool = pool.await.unwrap();
-            pool.close().await;
-            drop(pool);
-        },
-        0,
-    );
+    assert_no_task_after(async || {
+        let pool = postgres::connect_with(options, PgPoolOptions::new());
+        let pool = pool.await.unwrap();
+        pool.close().await;
+        drop(pool);
+    });
     harness.clock.wait_until_nobody_sleeps();
     drop(harness);
 
@@ -296,15 +283,12 @@ fn the_task_of_a_closed_pool_of_sqlx_ends() {
     harness.hand_out(&Key::new(), None);
     let url = harness.target::<SqlxMySql>().url(Engine::MariaDb);
     let options = mysql::options(&url).unwrap().cache(harness.cache().clone());
-    tasks_after(
-        async || {
-            let pool = mysql::connect_with(options, MySqlPoolOptions::new());
-            let pool = pool.await.unwrap();
-            pool.close().await;
-            drop(pool);
-        },
-        0,
-    );
+    assert_no_task_after(async || {
+        let pool = mysql::connect_with(options, MySqlPoolOptions::new());
+        let pool = pool.await.unwrap();
+        pool.close().await;
+        drop(pool);
+    });
     harness.clock.wait_until_nobody_sleeps();
 }
 
@@ -316,25 +300,22 @@ fn dropped_pools_and_clients_of_the_other_connectors_leave_no_task() {
     let url = harness.target::<TokioPostgres>().url(Engine::Postgres);
     let options = rds_iam_tokio_postgres::options(&url).unwrap();
     let options = options.cache(harness.cache().clone());
-    tasks_after(
-        async || {
-            use rds_iam_tokio_postgres as pg;
-            drop(pg::connect_with(options.clone()).await.unwrap());
-            let builder = deadpool_postgres::Pool::builder;
-            drop(
-                pg::deadpool::connect_with(options.clone(), builder)
-                    .await
-                    .unwrap(),
-            );
-            let builder = diesel_async::pooled_connection::deadpool::Pool::builder;
-            drop(
-                pg::diesel_async::connect_with(options.clone(), builder)
-                    .await
-                    .unwrap(),
-            );
-        },
-        0,
-    );
+    assert_no_task_after(async || {
+        use rds_iam_tokio_postgres as pg;
+        drop(pg::connect_with(options.clone()).await.unwrap());
+        let builder = deadpool_postgres::Pool::builder;
+        drop(
+            pg::deadpool::connect_with(options.clone(), builder)
+                .await
+                .unwrap(),
+        );
+        let builder = diesel_async::pooled_connection::deadpool::Pool::builder;
+        drop(
+            pg::diesel_async::connect_with(options.clone(), builder)
+                .await
+                .unwrap(),
+        );
+    });
     drop(harness);
 
     let harness = Harness::of::<MySqlAsync>();
@@ -342,16 +323,13 @@ fn dropped_pools_and_clients_of_the_other_connectors_leave_no_task() {
     let url = harness.target::<MySqlAsync>().url(Engine::MariaDb);
     let options = rds_iam_mysql_async::options(&url).unwrap();
     let options = options.cache(harness.cache().clone());
-    tasks_after(
-        async || {
-            let connect = rds_iam_mysql_async::connect_with(options.clone());
-            drop(connect.await.unwrap());
-            let builder = deadpool::managed::Pool::builder;
-            let pool = rds_iam_mysql_async::deadpool::connect_with(options.clone(), builder);
-            drop(pool.await.unwrap());
-        },
-        0,
-    );
+    assert_no_task_after(async || {
+        let connect = rds_iam_mysql_async::connect_with(options.clone());
+        drop(connect.await.unwrap());
+        let builder = deadpool::managed::Pool::builder;
+        let pool = rds_iam_mysql_async::deadpool::connect_with(options.clone(), builder);
+        drop(pool.await.unwrap());
+    });
 }
 
 #[test]

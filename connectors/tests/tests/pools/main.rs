@@ -21,18 +21,24 @@ macro_rules! for_each_pool {
         mod $sentence {
             use super::pools::*;
 
-            of_pool!($sentence, sqlx_postgres, SqlxPostgres);
-            of_pool!($sentence, sqlx_mysql, SqlxMySql);
-            of_pool!($sentence, tokio_postgres, TokioPostgres);
-            of_pool!($sentence, deadpool_postgres, DeadpoolPostgres);
-            of_pool!($sentence, bb8_postgres, Bb8Postgres);
-            of_pool!($sentence, diesel_async, DieselAsync);
-            of_pool!($sentence, mysql_async, MySqlAsync);
-            of_pool!($sentence, deadpool_mysql, DeadpoolMySql);
+            of_each_connector!($sentence);
             of_pool!($sentence, r2d2_postgres, R2d2Postgres);
             of_pool!($sentence, r2d2_mysql, R2d2MySql);
         }
     )* };
+}
+
+macro_rules! of_each_connector {
+    ($sentence:ident) => {
+        crate::of_pool!($sentence, sqlx_postgres, SqlxPostgres);
+        crate::of_pool!($sentence, sqlx_mysql, SqlxMySql);
+        crate::of_pool!($sentence, tokio_postgres, TokioPostgres);
+        crate::of_pool!($sentence, deadpool_postgres, DeadpoolPostgres);
+        crate::of_pool!($sentence, bb8_postgres, Bb8Postgres);
+        crate::of_pool!($sentence, diesel_async, DieselAsync);
+        crate::of_pool!($sentence, mysql_async, MySqlAsync);
+        crate::of_pool!($sentence, deadpool_mysql, DeadpoolMySql);
+    };
 }
 
 macro_rules! of_pool {
@@ -45,7 +51,7 @@ macro_rules! of_pool {
     };
 }
 
-pub(crate) use of_pool;
+pub(crate) use {of_each_connector, of_pool};
 
 for_each_pool! {
     new_connections_log_in_and_old_ones_still_work_after_tokens_have_expired
