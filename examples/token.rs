@@ -1,6 +1,7 @@
 //! Prints a token: `token [--region REGION] HOST PORT USER`
 //!
-//! It does what `aws rds generate-db-auth-token` does, with the same credentials.
+//! It does what `aws rds generate-db-auth-token` does, with the same credentials. For a cluster of Aurora DSQL it does what
+//! `aws dsql generate-db-connect-auth-token` does, or `generate-db-connect-admin-auth-token` for the user `admin`.
 
 use std::io::Write;
 

@@ -207,6 +207,7 @@ mod credentials;
 #[cfg(feature = "aws-config")]
 mod default_chain;
 mod encoding;
+mod endpoint;
 mod error;
 mod fetch;
 #[cfg(feature = "aws-config")]
@@ -216,6 +217,7 @@ mod login;
 mod region;
 mod region_source;
 mod runtime;
+mod service;
 mod signer;
 mod token;
 
@@ -258,5 +260,6 @@ pub use default_chain::{shared_cache, token};
 pub use error::{Error, SharedCredentialsError};
 pub use log_in::{LogInError, rejection};
 pub use login::Login;
+pub use service::Service;
 pub use signer::Signer;
 pub use token::Token;

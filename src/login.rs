@@ -6,7 +6,7 @@ use quick_cache::Equivalent;
 
 use crate::encoding::percent_encode;
 use crate::error::excerpt;
-use crate::{Error, region};
+use crate::{Error, Service, endpoint, region};
 
 /// More than any database allows: 63 bytes in PostgreSQL ([identifiers][postgres]), 32 characters in MySQL ([user
 /// names][mysql]), 128 characters of up to 3 bytes in MariaDB ([identifier names][mariadb]).
@@ -20,17 +20,27 @@ const MAX_USER_LEN: usize = 512;
 const SIGNED_HEADERS_AND_PAYLOAD: &str =
     "\n\nhost\ne3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
+/// The user of Aurora DSQL that logs in with an action of its own ([Aurora DSQL user guide, *Authentication and
+/// authorization*](https://docs.aws.amazon.com/aurora-dsql/latest/userguide/authentication-authorization.html)).
+const DSQL_ADMIN: &str = "admin";
+
 /// A database's endpoint and user, validated and encoded once, to be signed many times.
 ///
 /// Sign for the database's own host and port, because the database checks both in the signature. How you reach the
 /// database (a tunnel, a CNAME, an IP address) does not matter. Nothing is resolved.
 ///
+/// The host's name says which [`Service`] checks the token, Amazon RDS or Aurora DSQL, and in which region.
+///
 /// ```
-/// use rds_iam::Login;
+/// use rds_iam::{Login, Service};
 ///
 /// let login = Login::new("MyDB.abc123xyz.eu-central-1.rds.amazonaws.com", 5432, "app")?;
 /// assert_eq!(login.host(), "mydb.abc123xyz.eu-central-1.rds.amazonaws.com");
 /// assert_eq!(login.region(), Some("eu-central-1"));
+/// assert_eq!(login.service(), Service::RdsDb);
+///
+/// let login = Login::new("abc1de2fghij3klmn4opqrstuv.dsql.us-east-1.on.aws", 5432, "admin")?;
+/// assert_eq!(login.service(), Service::Dsql);
 /// # Ok::<(), rds_iam::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -38,12 +48,15 @@ pub struct Login {
     host: String,
     port: u16,
     user: String,
+    service: Service,
+    /// Whether the service was given, because the host's name tells none.
+    is_service_given: bool,
     host_region: Option<String>,
     /// The given region, if different from the host's.
     other_region: Option<String>,
-    /// The token before the query: `host:port/?`
+    /// The token before the query: `host:port/?`, or `host/?` for DSQL
     token_start: String,
-    /// The query's beginning: `Action=connect&DBUser=USER`
+    /// The query's beginning: `Action=connect&DBUser=USER`, or `Action=DbConnect` for DSQL
     query_start: String,
     /// The canonical request after the query.
     canonical_request_end: String,
@@ -63,17 +76,57 @@ impl Login {
     /// - [`Error::InvalidUser`] if the user is empty, has control characters or is longer than 512 bytes. No database
     ///   allows a longer name.
     pub fn new(host: &str, port: u16, user: &str) -> Result<Login, Error> {
-        let host = normalize_host(host)?;
+        Login::for_service(host, port, user, None)
+    }
+
+    /// Makes a login of `user` at an Aurora DSQL cluster, if the host's name does not say that it is a cluster.
+    ///
+    /// [`new`](Login::new) knows names such as `CLUSTER.dsql.REGION.on.aws`. Give the name that the cluster accepts in the
+    /// signature, not a CNAME or a tunnel that leads there. The token is signed for the host and the region alone: all users
+    /// but `admin` share the same token. The port is where to connect, usually 5432.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Login::new), and [`Error::InvalidHost`] if the host is an endpoint of Amazon RDS.
+    pub fn for_dsql(host: &str, port: u16, user: &str) -> Result<Login, Error> {
+        Login::for_service(host, port, user, Some(Service::Dsql))
+    }
+
+    fn for_service(
+        given_host: &str,
+        port: u16,
+        user: &str,
+        given_service: Option<Service>,
+    ) -> Result<Login, Error> {
+        let host = normalize_host(given_host)?;
         if port == 0 {
             return Err(Error::InvalidPort);
         }
         validate_user(user)?;
+        let (host_service, host_region) = endpoint::parse(&host).unzip();
+        let service = given_service.or(host_service).unwrap_or(Service::RdsDb);
+        if host_service.is_some_and(|host_service| host_service != service) {
+            return Err(Error::InvalidHost {
+                host: excerpt(given_host),
+                reason: "it is an endpoint of Amazon RDS, not of Aurora DSQL",
+            });
+        }
+        let (authority, query_start) = match service {
+            Service::RdsDb => (
+                format!("{host}:{port}"),
+                format!("Action=connect&DBUser={}", percent_encode(user)),
+            ),
+            Service::Dsql if user == DSQL_ADMIN => (host.clone(), "Action=DbConnectAdmin".into()),
+            Service::Dsql => (host.clone(), "Action=DbConnect".into()),
+        };
         Ok(Login {
-            host_region: region::in_host(&host).map(str::to_owned),
+            service,
+            is_service_given: given_service.is_some() && host_service.is_none(),
+            host_region: host_region.map(str::to_owned),
             other_region: None,
-            token_start: format!("{host}:{port}/?"),
-            query_start: format!("Action=connect&DBUser={}", percent_encode(user)),
-            canonical_request_end: format!("\nhost:{host}:{port}{SIGNED_HEADERS_AND_PAYLOAD}"),
+            token_start: format!("{authority}/?"),
+            query_start,
+            canonical_request_end: format!("\nhost:{authority}{SIGNED_HEADERS_AND_PAYLOAD}"),
             host,
             port,
             user: user.to_owned(),
@@ -153,6 +206,11 @@ impl Login {
         &self.user
     }
 
+    /// The service that checks the token.
+    pub fn service(&self) -> Service {
+        self.service
+    }
+
     /// The region given with [`with_region`](Login::with_region), or the region in the host's name.
     pub fn region(&self) -> Option<&str> {
         self.other_region.as_deref().or(self.host_region.as_deref())
@@ -178,6 +236,7 @@ impl PartialEq for Login {
         self.host == other.host
             && self.port == other.port
             && self.user == other.user
+            && self.is_service_given == other.is_service_given
             && self.other_region == other.other_region
     }
 }
@@ -215,6 +274,7 @@ impl Equivalent<Login> for LoginParts<'_> {
         self.host == login.host
             && self.port == login.port
             && self.user == login.user
+            && !login.is_service_given
             && login.other_region.is_none()
     }
 }

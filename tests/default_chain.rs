@@ -187,6 +187,26 @@ fn a_host_in_mixed_case_or_with_a_trailing_dot_gets_the_token_of_the_normalized_
     });
 }
 
+#[test]
+fn a_login_for_dsql_shares_no_token_with_the_same_host_of_rds() {
+    let environment = [ENVIRONMENT_KEYS.as_slice(), &[("AWS_REGION", "us-east-2")]].concat();
+    alone(&environment, |_| {
+        on_tokio(async {
+            let login = Login::for_dsql(CNAME, 5432, "app").expect("a valid login");
+            let dsql = shared_cache().token(&login).await.expect("a token");
+            assert!(
+                dsql.as_str()
+                    .starts_with(&format!("{CNAME}/?Action=DbConnect&"))
+            );
+            let rds = token(CNAME).await;
+            assert!(
+                rds.as_str()
+                    .starts_with(&format!("{CNAME}:5432/?Action=connect&"))
+            );
+        });
+    });
+}
+
 // The region, if the host names none
 
 #[test]

@@ -5,7 +5,7 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use rds_iam::{TimeSource, Token};
+use rds_iam::{Login, TimeSource, Token};
 use support::harness::*;
 
 /// A `keep_fresh` for jane, and its applied tokens.
@@ -23,7 +23,11 @@ impl Keeper {
     }
 
     /// Calls `act` with each token as well.
-    fn with(harness: &Harness, mut act: impl FnMut(&Token) + Send + 'static) -> Keeper {
+    fn with(harness: &Harness, act: impl FnMut(&Token) + Send + 'static) -> Keeper {
+        Keeper::of(harness, jane(), act)
+    }
+
+    fn of(harness: &Harness, login: Login, mut act: impl FnMut(&Token) + Send + 'static) -> Keeper {
         let (cache, clock) = (harness.cache.clone(), harness.clock.clone());
         let applied = Arc::new(Mutex::new(Vec::new()));
         let tokens = Arc::clone(&applied);
@@ -31,7 +35,7 @@ impl Keeper {
             tokens.lock().unwrap().push((clock.now(), token.clone()));
             act(token);
         };
-        let call = Call::new(async move { match cache.keep_fresh(&jane(), apply).await {} });
+        let call = Call::new(async move { match cache.keep_fresh(&login, apply).await {} });
         Keeper { call, applied }
     }
 
@@ -421,6 +425,23 @@ fn keep_fresh_ignores_late_rejections_and_rejections_of_another_login() {
     keeper.run();
     assert_eq!(keeper.applied().len(), 1);
     assert_eq!(harness.provider.calls(), 1);
+}
+
+#[test]
+fn keep_fresh_ignores_a_rejection_of_the_same_dsql_token_for_another_user() {
+    let harness = Harness::new();
+    harness.provider.answer(1, keys_until("akid", DAY));
+    let [jane, joe] = ["jane", "joe"].map(|user| Login::new(DSQL_HOST, 5432, user).unwrap());
+    let [mut janes, mut joes] =
+        [&jane, &joe].map(|login| Keeper::of(&harness, login.clone(), |_| ()));
+    run([&mut janes.call, &mut joes.call]);
+    let rejected = janes.applied().pop().unwrap();
+    joes.assert_applied(std::slice::from_ref(&rejected));
+    harness.cache.invalidate(&jane, &rejected);
+    harness.provider.answer(2, keys("new"));
+    run([&mut janes.call, &mut joes.call]);
+    assert_eq!(janes.applied().len(), 2);
+    joes.assert_applied(&[rejected]);
 }
 
 #[test]

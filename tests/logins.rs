@@ -7,9 +7,9 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
-use rds_iam::{Error, Login};
+use rds_iam::{Error, Login, Service};
 use serde_json::Value;
-use support::tokens::HOST;
+use support::tokens::{DSQL_HOST, HOST};
 
 fn config() -> ProptestConfig {
     ProptestConfig {
@@ -316,6 +316,71 @@ fn logins_are_equal_after_normalisation() {
         assert_ne!(hash(&login), hash(other));
     }
     assert_ne!(login, login.clone().with_region("us-west-2").unwrap());
+    assert_ne!(
+        Login::new("localhost", 5432, "jane").unwrap(),
+        Login::for_dsql("localhost", 5432, "jane").unwrap()
+    );
+}
+
+// Services
+
+#[test]
+fn the_service_of_a_login_is_the_service_in_the_host_name_or_rds_db() {
+    let rows = include_str!("data/hosts.jsonl").lines();
+    for row in rows.map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        let Ok(login) = Login::new(row["host"].as_str().unwrap(), 5432, "jane") else {
+            continue;
+        };
+        let expected = match row["engine"].as_str() {
+            Some("dsql") => Service::Dsql,
+            _ => Service::RdsDb,
+        };
+        assert_eq!(login.service(), expected, "{row}");
+        assert!(format!("{login:?}").contains(&format!("service: {expected:?}")));
+    }
+}
+
+#[test]
+fn a_service_has_the_name_that_is_signed() {
+    for (service, name) in [(Service::RdsDb, "rds-db"), (Service::Dsql, "dsql")] {
+        assert_eq!(service.as_str(), name);
+        assert_eq!(service.to_string(), name);
+    }
+}
+
+#[test]
+fn a_login_for_dsql_has_this_service_whatever_the_host() {
+    for host in ["db.example.com", "localhost", "10.0.0.5", "::1", DSQL_HOST] {
+        let login = Login::for_dsql(host, 5432, "jane").unwrap();
+        assert_eq!(login.service(), Service::Dsql, "{host}");
+        let new = Login::new(host, 5432, "jane").unwrap();
+        assert_eq!((login.host(), login.region()), (new.host(), new.region()));
+        assert_eq!((login.port(), login.user()), (5432, "jane"));
+    }
+}
+
+#[test]
+fn a_login_for_dsql_is_equal_to_a_new_login_if_the_host_names_a_cluster() {
+    let login = Login::for_dsql(&DSQL_HOST.to_uppercase(), 5432, "jane").unwrap();
+    assert_eq!(login, Login::new(DSQL_HOST, 5432, "jane").unwrap());
+}
+
+#[test]
+fn a_login_for_dsql_at_an_endpoint_of_rds_is_an_error() {
+    let error = Login::for_dsql(HOST, 5432, "jane").unwrap_err();
+    assert_names(&error, "host", HOST);
+    assert_names(&error, "host", "RDS");
+}
+
+#[test]
+fn a_login_for_dsql_has_the_errors_of_a_new_login() {
+    assert_names(
+        &Login::for_dsql("db7,db8", 5432, "jane").unwrap_err(),
+        "host",
+        "db7,db8",
+    );
+    assert_names(&Login::for_dsql("db7", 0, "jane").unwrap_err(), "port", "0");
+    assert_names(&Login::for_dsql("db7", 5432, "").unwrap_err(), "user", "");
 }
 
 // Regions
@@ -324,12 +389,11 @@ fn logins_are_equal_after_normalisation() {
 fn the_region_of_a_login_is_the_region_in_the_host_name() {
     let rows = include_str!("data/hosts.jsonl").lines();
     for row in rows.map(|line| serde_json::from_str::<Value>(line).unwrap()) {
-        // Only the name of an RDS endpoint has a region to sign for. Some rows are not valid hosts.
-        let expected = row["region"].as_str().filter(|_| row["engine"] == "rds");
         let login = Login::new(row["host"].as_str().unwrap(), 5432, "jane");
+        // Some rows are not valid hosts.
         assert_eq!(
             login.as_ref().ok().and_then(Login::region),
-            expected,
+            row["region"].as_str(),
             "{row}"
         );
     }
@@ -355,6 +419,7 @@ fn a_host_without_a_region_is_valid() {
 fn the_region_given_with_a_login_wins_over_the_hosts() {
     for host in [
         HOST,
+        DSQL_HOST,
         "localhost",
         "mydb.abc123xyz.rds.cn-north-1.amazonaws.com.cn",
     ] {

@@ -16,7 +16,7 @@ use rds_iam::{Credentials, Error, Login, Signer, Token};
 use serde_json::Value;
 use support::clock::TICK;
 use support::tokens::{
-    HOST, SECRETS, assert_shows_no_secret, login, marked_keys, parameter, parameters,
+    HOST, SECRETS, as_we_write_it, assert_shows_no_secret, login, marked_keys, parameter,
 };
 
 const REGION: &str = "us-east-1";
@@ -55,19 +55,6 @@ fn token_of(
 /// The token of `login` at `NOW`, signed with long-term credentials.
 fn token(login: &Login) -> Token {
     token_of(&credentials(None, None), REGION, login, unix(NOW)).unwrap()
-}
-
-/// Writes a token of another signer as this crate does. The case of the host and the order of the parameters differ,
-/// but do not change the signature.
-fn as_we_write_it(token: &str) -> String {
-    let (endpoint, _) = token.split_once("/?").unwrap();
-    let mut parameters: Vec<_> = parameters(token).collect();
-    parameters.sort_by_key(|&(name, _)| (name == "X-Amz-Signature", name));
-    let query: Vec<_> = parameters
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    format!("{}/?{}", endpoint.to_ascii_lowercase(), query.join("&"))
 }
 
 // Tokens of other signers

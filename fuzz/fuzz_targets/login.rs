@@ -1,4 +1,4 @@
-//! `Login::new` and `with_region` on any text: what they accept is normal, and stays as it is when given again.
+//! `Login::new`, `for_dsql` and `with_region` on any text: what they accept is normal, and stays as it is when given again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -13,6 +13,10 @@ fuzz_target!(|input: (&str, u16, &str, &str)| {
     assert_eq!(login.user(), user);
     assert!(!login.host().ends_with('.') && !login.host().contains(|c: char| c.is_ascii_uppercase()));
     assert_eq!(Login::new(login.host(), port, user).as_ref().ok(), Some(&login));
+    if let Ok(dsql) = Login::for_dsql(host, port, user) {
+        assert_eq!((dsql.host(), dsql.region()), (login.host(), login.region()));
+        assert_eq!(dsql == login, login.service() == dsql.service());
+    }
     if let Some(in_host) = login.region() {
         assert!(login.host().split('.').any(|label| label == in_host));
         assert_eq!(login.clone().with_region(in_host).as_ref().ok(), Some(&login));

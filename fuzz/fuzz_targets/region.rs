@@ -1,14 +1,16 @@
-//! `Login::region` of hosts that are put together from the parts of RDS's: a region stands where RDS puts it, and in its
-//! own partition.
+//! `Login::region` of hosts that are put together from the parts of RDS's and DSQL's names: a region stands where the service
+//! puts it, and in its own partition.
 #![no_main]
 
 use libfuzzer_sys::{arbitrary, arbitrary::Arbitrary, fuzz_target};
-use rds_iam::Login;
+use rds_iam::{Login, Service};
 
 #[derive(Arbitrary, Debug)]
 enum Label {
     Rds,
     RdsFips,
+    Dsql,
+    DsqlOfPrivateLink,
     Global,
     Region(Prefix, u8),
     Text(String),
@@ -29,6 +31,7 @@ enum DnsSuffix {
     China,
     Iso,
     Isob,
+    Dsql,
 }
 
 fuzz_target!(|input: (Vec<Label>, DnsSuffix)| {
@@ -39,11 +42,17 @@ fuzz_target!(|input: (Vec<Label>, DnsSuffix)| {
         return;
     };
     let Some(region) = login.region() else {
+        assert_eq!(login.service(), Service::RdsDb, "{host}");
         return;
     };
 
     let name = login.host().strip_suffix(dns_suffix.as_str()).expect("the host ends as it did");
     let labels: Vec<&str> = name.split('.').rev().collect();
+    if login.service() == Service::Dsql {
+        assert!(labels.len() == 3 && labels[0] == region && labels[1].starts_with("dsql"), "{host}");
+        assert!(dns_suffix.as_str() == ".on.aws" && !region.starts_with("cn-"), "{host}");
+        return;
+    }
     let is_rds = |label: &str| label == "rds" || label == "rds-fips";
     let stands_before_rds = labels.len() >= 3 && is_rds(labels[0]) && labels[1] == region;
     let stands_after_rds = labels.len() >= 4 && is_rds(labels[1]) && labels[0] == region;
@@ -66,6 +75,8 @@ fn text(label: &Label) -> String {
     match label {
         Label::Rds => "rds".to_owned(),
         Label::RdsFips => "RDS-FIPS".to_owned(),
+        Label::Dsql => "dsql".to_owned(),
+        Label::DsqlOfPrivateLink => "dsql-fnh4".to_owned(),
         Label::Global => "global-abc".to_owned(),
         Label::Region(prefix, number) => format!("{}-north-{number}", prefix.as_str()),
         Label::Text(text) => text.clone(),
@@ -91,6 +102,7 @@ impl DnsSuffix {
             DnsSuffix::China => ".amazonaws.com.cn",
             DnsSuffix::Iso => ".c2s.ic.gov",
             DnsSuffix::Isob => ".sc2s.sgov.gov",
+            DnsSuffix::Dsql => ".on.aws",
         }
     }
 }

@@ -112,7 +112,8 @@ impl TokenCache {
         if let Some(kept) = kept(now).filter(|kept| kept.is_valid(now)) {
             return Ok(kept.token);
         }
-        let token = Signer::new(&credentials.credentials, region, now)?.sign(login, now)?;
+        let signer = Signer::for_service(login.service(), &credentials.credentials, region, now)?;
+        let token = signer.sign(login, now)?;
         let counted = self.lock_rejections();
         // Meanwhile the database may have rejected these credentials.
         if *counted != rejections {

@@ -1,5 +1,7 @@
 //! `invalidate`: the database rejected a token (rule 6).
 
+use rds_iam::Login;
+
 use crate::support::harness::*;
 
 #[test]
@@ -61,6 +63,25 @@ fn a_rejection_makes_the_next_call_for_any_login_fetch_and_leaves_fresh_tokens_c
         assert_eq!(key(&harness.token(&login)), "new");
     }
     assert_same(&harness.token(&joe()), &fresh);
+    assert_eq!(harness.provider.calls(), 2);
+}
+
+/// The user is not part of a DSQL token.
+#[test]
+fn a_rejection_of_a_dsql_user_leaves_the_same_token_of_another_user_cached() {
+    let harness = Harness::new();
+    harness.provider.answer(1, keys("old"));
+    let [jane, joe] = ["jane", "joe"].map(|user| Login::new(DSQL_HOST, 5432, user).unwrap());
+    let token = harness.token(&jane);
+    assert_same(&harness.token(&joe), &token);
+    harness.cache.invalidate(&jane, &token);
+    assert_same(&harness.token(&joe), &token);
+    let mut janes = harness.pending_call(&jane);
+    assert_same(&harness.token(&joe), &token);
+    harness.provider.answer(2, keys("new"));
+    run([&mut janes]);
+    assert_eq!(key(&janes.token()), "new");
+    assert_same(&harness.token(&joe), &token);
     assert_eq!(harness.provider.calls(), 2);
 }
 

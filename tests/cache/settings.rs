@@ -49,7 +49,7 @@ fn a_login_without_any_region_is_an_error_that_names_the_host_and_costs_no_provi
 }
 
 #[test]
-fn each_region_endpoint_and_user_has_tokens_of_its_own() {
+fn each_service_region_endpoint_and_user_has_tokens_of_its_own() {
     let harness = Harness::with(|builder| builder.region("us-east-1"));
     harness.provider.answer(1, keys("akid"));
     let login = |host: &str, port, user: &str| Login::new(host, port, user).unwrap();
@@ -61,6 +61,7 @@ fn each_region_endpoint_and_user_has_tokens_of_its_own() {
         login("db", 5432, "jane"),
         login("db7", 5432, "jane").with_region("eu-west-1").unwrap(),
         login("db7", 5432, "jane").with_region("eu-west-2").unwrap(),
+        Login::for_dsql("db7", 5432, "jane").unwrap(),
     ];
     for _ in 0..2 {
         for login in &logins {

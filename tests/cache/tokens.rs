@@ -70,6 +70,7 @@ fn every_token_equals_the_token_of_a_signer() {
     let hosts = [
         HOST,
         "mydb.abc123xyz.eu-central-1.rds.amazonaws.com",
+        DSQL_HOST,
         "localhost",
     ];
     // At 7200 s the UTC day changes.

@@ -117,6 +117,46 @@ def session_token(rng, length):
     return text(rng, BASE64, length - 4) + "+/==" if length else None
 
 
+def credentials(rng, number):
+    large = number % 50 == 49
+    return {
+        "access_key": text(rng, LETTERS + "0123456789_", rng.randint(3, 24)),
+        "secret_key": text(rng, BASE64, rng.randint(4, 70)),
+        "session_token": session_token(
+            rng, rng.choice(LARGE_SESSION_TOKEN_BYTES if large else SESSION_TOKEN_BYTES)
+        ),
+    }
+
+
+def epoch(rng, number):
+    return SECONDS[number] if number < len(SECONDS) else rng.randint(0, SECONDS[-1])
+
+
+def time_of(case):
+    return datetime(1970, 1, 1) + timedelta(seconds=case["epoch"])
+
+
+def client(service, case):
+    return SESSION.client(
+        service,
+        region_name=case["region"],
+        aws_access_key_id=case["access_key"],
+        aws_secret_access_key=case["secret_key"],
+        aws_session_token=case["session_token"],
+    )
+
+
+def check_date(token, now):
+    """Fails if another version of botocore reads its clock elsewhere."""
+    assert f"&X-Amz-Date={now:%Y%m%dT%H%M%SZ}&" in token, token
+
+
+def write(file_name, rows, row):
+    rng = random.Random("rds-iam")
+    lines = [json.dumps(row(rng, number)) + "\n" for number in range(rows)]
+    Path(__file__).with_name(file_name).write_text("".join(lines), encoding="ascii")
+
+
 def frozen(now):
     """A `datetime` module for botocore.auth in which it is always `now`."""
 
@@ -130,7 +170,6 @@ def frozen(now):
 
 def row(rng, number):
     region = rng.choice(REGIONS)
-    large = number % 50 == 49
     odd = rng.choice(USERS) + text(rng, LETTERS + " +&=%/~é", rng.randint(1, 40))
     case = {
         "host": rng.choice(HOSTS).format(region=region),
@@ -138,31 +177,17 @@ def row(rng, number):
         # Each user of the table once, then random ones.
         "user": USERS[number] if number < len(USERS) else odd[:80],
         "region": region,
-        "access_key": text(rng, LETTERS + "0123456789_", rng.randint(3, 24)),
-        "secret_key": text(rng, BASE64, rng.randint(4, 70)),
-        "session_token": session_token(
-            rng, rng.choice(LARGE_SESSION_TOKEN_BYTES if large else SESSION_TOKEN_BYTES)
-        ),
-        "epoch": SECONDS[number] if number < len(SECONDS) else rng.randint(0, SECONDS[-1]),
+        **credentials(rng, number),
+        "epoch": epoch(rng, number),
     }
-    now = datetime(1970, 1, 1) + timedelta(seconds=case["epoch"])
+    now = time_of(case)
     botocore.auth.datetime = frozen(now)
-    client = SESSION.client(
-        "rds",
-        region_name=case["region"],
-        aws_access_key_id=case["access_key"],
-        aws_secret_access_key=case["secret_key"],
-        aws_session_token=case["session_token"],
-    )
-    token = client.generate_db_auth_token(case["host"], case["port"], case["user"])
-    # Fails where another version of botocore reads its clock elsewhere.
-    assert f"&X-Amz-Date={now:%Y%m%dT%H%M%SZ}&" in token, token
+    token = client("rds", case).generate_db_auth_token(case["host"], case["port"], case["user"])
+    check_date(token, now)
     return case | {"expected": token}
 
 
 SESSION = boto3.session.Session()
 
 if __name__ == "__main__":
-    rng = random.Random("rds-iam")
-    rows = [json.dumps(row(rng, number)) + "\n" for number in range(ROWS)]
-    Path(__file__).with_name("boto3-vectors.jsonl").write_text("".join(rows), encoding="ascii")
+    write("boto3-vectors.jsonl", ROWS, row)

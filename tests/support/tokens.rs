@@ -8,6 +8,7 @@ use rds_iam::{Credentials, Login, Signer, Token};
 use super::clock::at;
 
 pub const HOST: &str = "mydb.abc123xyz.us-east-1.rds.amazonaws.com";
+pub const DSQL_HOST: &str = "abc1de2fghij3klmn4opqrstuv.dsql.us-east-1.on.aws";
 
 pub fn login(user: &str) -> Login {
     Login::new(HOST, 5432, user).unwrap()
@@ -71,7 +72,7 @@ pub fn assert_shows_no_secret(value: &impl Debug, token: Option<&Token>) {
 pub fn signed(credentials: &Credentials, login: &Login, since_start: Duration) -> Token {
     let now = at(since_start);
     let region = login.region().unwrap();
-    Signer::new(credentials, region, now)
+    Signer::for_service(login.service(), credentials, region, now)
         .unwrap()
         .sign(login, now)
         .unwrap()
@@ -83,6 +84,19 @@ pub fn parameters(token: &str) -> impl Iterator<Item = (&str, &str)> {
     query
         .split('&')
         .map(|parameter| parameter.split_once('=').unwrap())
+}
+
+/// Writes a token of another signer as this crate does. The case of the host and the order of the parameters differ,
+/// but do not change the signature.
+pub fn as_we_write_it(token: &str) -> String {
+    let (endpoint, _) = token.split_once("/?").unwrap();
+    let mut parameters: Vec<_> = parameters(token).collect();
+    parameters.sort_by_key(|&(name, _)| (name == "X-Amz-Signature", name));
+    let query: Vec<_> = parameters
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    format!("{}/?{}", endpoint.to_ascii_lowercase(), query.join("&"))
 }
 
 /// The encoded value of the parameter `name`.
@@ -105,7 +119,7 @@ pub fn region(token: &Token) -> &str {
     part_of_credential(token, 2)
 }
 
-/// `X-Amz-Credential` is `KEY/DATE/REGION/rds-db/aws4_request`.
+/// `X-Amz-Credential` is `KEY/DATE/REGION/SERVICE/aws4_request`.
 fn part_of_credential(token: &Token, part: usize) -> &str {
     let credential = parameter(token, "X-Amz-Credential").unwrap();
     credential.split("%2F").nth(part).unwrap()

@@ -1,0 +1,30 @@
+use std::fmt;
+
+/// The AWS service that checks a token. Each service has its own form of a token.
+///
+/// `Display` and [`as_str`](Service::as_str) give the service's name in SigV4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Service {
+    /// Amazon RDS and Aurora, including RDS Proxy: `rds-db`. The host, the port and the user are signed.
+    RdsDb,
+    /// Amazon Aurora DSQL: `dsql`. The host is signed, without the port and the user ([Aurora DSQL user guide, *Generating an
+    /// authentication token*](https://docs.aws.amazon.com/aurora-dsql/latest/userguide/SECTION_authentication-token.html)).
+    Dsql,
+}
+
+impl Service {
+    /// The service's name in SigV4: `rds-db` or `dsql`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Service::RdsDb => "rds-db",
+            Service::Dsql => "dsql",
+        }
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
