@@ -12,6 +12,7 @@
 #include <security/pam_ext.h>
 #include <security/pam_modules.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -51,6 +52,23 @@ static int run(char *const arguments[], int input) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+// Of PostgreSQL since version 14 (utils/elog.h). A PAM module runs inside the server that loads it. Weak, since MariaDB has none.
+extern bool errstart(int level, const char *domain) __attribute__((weak));
+extern int errcode(int sqlstate) __attribute__((weak));
+extern int errmsg(const char *format, ...) __attribute__((weak));
+extern void errfinish(const char *file, int line, const char *function) __attribute__((weak));
+
+// Ends the login as Aurora DSQL ends it. PostgreSQL itself has one error for all that PAM rejects.
+static void reject_as_dsql(void) {
+    const int fatal = 22;
+    const int connection_failure = 8 << 6 | 6 << 24; // 08006, six bits a character
+    if (errstart && errcode && errmsg && errfinish && errstart(fatal, NULL)) {
+        errcode(connection_failure);
+        errmsg("unable to accept connection, access denied");
+        errfinish(__FILE__, __LINE__, __func__);
+    }
+}
+
 int pam_sm_authenticate(pam_handle_t *pamh, int flags, int argc, const char **argv) {
     (void)flags;
     const char *user, *password; // Both belong to PAM, which wipes and frees them.
@@ -65,6 +83,8 @@ int pam_sm_authenticate(pam_handle_t *pamh, int flags, int argc, const char **ar
     char *arguments[] = {(char *)argv[0], (char *)argv[1], (char *)argv[2], (char *)user, NULL};
     int status = run(arguments, input);
     close(input);
+    if (status != 0 && strcmp(argv[1], "dsql") == 0)
+        reject_as_dsql();
     return status == 0 ? PAM_SUCCESS : PAM_AUTH_ERR;
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3 -IS
-"""Judges one RDS IAM token: `verifier.py SERVER STATE USER`, with the token on standard input.
+"""Judges one IAM token for RDS or Aurora DSQL: `verifier.py SERVER STATE USER`, with the token on standard input.
 
 Exits with 0 when USER may log in to SERVER. README.md describes the files in the directory STATE.
 It shares nothing with the crate, so that the two cannot be wrong together.
@@ -15,17 +15,14 @@ import time
 from datetime import datetime
 from urllib.parse import quote, unquote_to_bytes
 
-LIFETIME = 900
 LEEWAY = 60  # How far a client's clock may run ahead.
 
 # The parameters with one right value.
 FIXED = {
-    "Action": b"connect",
     "X-Amz-Algorithm": b"AWS4-HMAC-SHA256",
-    "X-Amz-Expires": b"%d" % LIFETIME,
     "X-Amz-SignedHeaders": b"host",
 }
-REQUIRED = {*FIXED, "DBUser", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Signature"}
+REQUIRED = {*FIXED, "Action", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-Signature"}
 SESSION_TOKEN = "X-Amz-Security-Token"
 
 
@@ -38,21 +35,60 @@ def require(condition, reason):
         raise Refused(reason)
 
 
+class Rds:
+    """The rules of Amazon RDS: `HOST:PORT/?Action=connect&DBUser=USER&...`"""
+
+    name = "rds-db"  # In the credential scope.
+    required = REQUIRED | {"DBUser"}
+    lifetimes = [900]
+
+    @staticmethod
+    def port_suffix(port):
+        return f":{port}"
+
+    @staticmethod
+    def check_user(parameters, user):
+        require(parameters["Action"] == b"connect", "wrong Action")
+        require(parameters["DBUser"] == os.fsencode(user), "wrong user")
+
+
+class Dsql:
+    """The rules of Aurora DSQL: `HOST/?Action=DbConnect&...`, or `DbConnectAdmin` for the user `admin`."""
+
+    name = "dsql"
+    required = REQUIRED
+    lifetimes = range(1, 7 * 86400 + 1)
+
+    @staticmethod
+    def port_suffix(port):
+        return ""
+
+    @staticmethod
+    def check_user(parameters, user):
+        action = b"DbConnectAdmin" if user == "admin" else b"DbConnect"
+        require(parameters["Action"] == action, "wrong Action")
+
+
+SERVICES = {service.name: service for service in [Rds, Dsql]}
+
+
 def judge(token, user, endpoint, keys, now):
     """Returns if the bytes `token` log `user` in to `endpoint` at the Unix time `now`, or raises Refused."""
+    service = SERVICES[endpoint["service"]]
     require(token.isascii(), "not ASCII")
     address, separator, query = token.decode().partition("/?")
     require(separator, "not a token")
-    check_address(address, endpoint)
-    parameters = parse(query)
+    check_address(address, endpoint, service)
+    parameters = parse(query, service)
     for name, value in FIXED.items():
         require(parameters[name] == value, f"wrong {name}")
-    require(parameters["DBUser"] == os.fsencode(user), "wrong user")
+    service.check_user(parameters, user)
+    lifetime = check_lifetime(parameters["X-Amz-Expires"], service)
 
     date = parameters["X-Amz-Date"].decode(errors="replace")
     credential = parameters["X-Amz-Credential"].decode(errors="replace")
     access_key_id, scope = check_credential(credential, date, endpoint)
-    check_date(date, now)
+    check_date(date, lifetime, now)
     key = next((key for key in keys.values() if key["access_key_id"] == access_key_id), None)
     require(key, "unknown access key")
     check_session_token(parameters.get(SESSION_TOKEN), key["session_token"])
@@ -61,29 +97,36 @@ def judge(token, user, endpoint, keys, now):
     require(hmac.compare_digest(parameters["X-Amz-Signature"], right), "wrong signature")
 
 
-def check_address(address, endpoint):
-    host, _, port = address.rpartition(":")
+def check_address(address, endpoint, service):
+    host, colon, port = address.partition(":")
     require(host == host.lower(), "host not in lower case")
-    require(host == endpoint["host"], "wrong host")
-    require(port == str(endpoint["port"]), "wrong port")
+    require(host in endpoint["hosts"], "wrong host")
+    require(colon + port == service.port_suffix(endpoint["port"]), "wrong port")
 
 
-def parse(query):
+def parse(query, service):
     """The parameters of a query: text names, values in bytes."""
     parameters = {}
     for parameter in query.split("&"):
         name, _, value = parameter.partition("=")
-        require(name in REQUIRED or name == SESSION_TOKEN, "unknown parameter")
+        require(name in service.required or name == SESSION_TOKEN, "unknown parameter")
         require(name not in parameters, f"duplicate {name}")
         parameters[name] = unquote_to_bytes(value)
         require(encode(parameters[name]) == value, f"{name} not strictly percent-encoded")
-    for name in sorted(REQUIRED):
+    for name in sorted(service.required):
         require(name in parameters, f"no {name}")
     return parameters
 
 
 def encode(value):
     return quote(value, safe="")
+
+
+def check_lifetime(expires, service):
+    """Returns the lifetime of the token in seconds."""
+    plain = re.fullmatch(rb"[1-9][0-9]{0,5}", expires)
+    require(plain and int(expires) in service.lifetimes, "wrong X-Amz-Expires")
+    return int(expires)
 
 
 def check_credential(credential, date, endpoint):
@@ -93,19 +136,19 @@ def check_credential(credential, date, endpoint):
     day, region, service, terminator = scope.split("/")
     require(day == date[:8], "credential scope of another day")
     require(region == endpoint["region"], "wrong region")
-    require(service == "rds-db", "wrong service")
+    require(service == endpoint["service"], "wrong service")
     require(terminator == "aws4_request", "wrong terminator")
     return access_key_id, scope
 
 
-def check_date(date, now):
+def check_date(date, lifetime, now):
     require(re.fullmatch(r"[0-9]{8}T[0-9]{6}Z", date), "malformed X-Amz-Date")
     try:
         signed_at = datetime.fromisoformat(date).timestamp()
     except ValueError:
         raise Refused("impossible X-Amz-Date") from None
     require(signed_at <= now + LEEWAY, "dated in the future")
-    require(now < signed_at + LIFETIME, "expired")
+    require(now < signed_at + lifetime, "expired")
 
 
 def check_session_token(presented, known):
