@@ -9,7 +9,8 @@ use crate::{Error, Login, Token, TokenCache};
 /// How databases report a rejected login.
 ///
 /// A driver's error is a rejection if the error has one of these codes. For PostgreSQL the codes are SQLSTATEs. For MySQL
-/// and MariaDB the code is the number of an error, because their SQLSTATE `28000` has other causes too.
+/// and MariaDB the code is the number of an error, because their SQLSTATE `28000` has other causes too. Aurora DSQL has a
+/// message.
 pub mod rejection {
     /// PostgreSQL's SQLSTATE `invalid_authorization_specification` ([PostgreSQL, Appendix
     /// A](https://www.postgresql.org/docs/current/errcodes-appendix.html)).
@@ -25,7 +26,29 @@ pub mod rejection {
     /// Error 1045 of MySQL and MariaDB ([`ER_ACCESS_DENIED_ERROR`](https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html)).
     pub const ER_ACCESS_DENIED_ERROR: u16 = 1045;
 
-    /// Whether PostgreSQL's SQLSTATE says that the login was rejected.
+    /// The message of Aurora DSQL. The error's hint has the reason ([Aurora DSQL user guide,
+    /// *Troubleshooting*](https://docs.aws.amazon.com/aurora-dsql/latest/userguide/troubleshooting.html)).
+    ///
+    /// Clusters send this message with the SQLSTATE `08006`, `connection_failure`, which has other causes too. The guide does
+    /// not name the SQLSTATE.
+    pub const DSQL_ACCESS_DENIED: &str = "unable to accept connection, access denied";
+
+    /// Whether an error of PostgreSQL or Aurora DSQL says that the login was rejected.
+    ///
+    /// ```
+    /// use rds_iam::rejection;
+    ///
+    /// fn is_rejection(error: &tokio_postgres::Error) -> bool {
+    ///     let error = error.as_db_error();
+    ///     error.is_some_and(|error| rejection::is_postgres(error.code().code(), error.message()))
+    /// }
+    /// ```
+    pub fn is_postgres(sqlstate: &str, message: &str) -> bool {
+        is_sqlstate(sqlstate) || message.contains(DSQL_ACCESS_DENIED)
+    }
+
+    /// Whether PostgreSQL's SQLSTATE says that the login was rejected. For errors that may come from Aurora DSQL, use
+    /// [`is_postgres`].
     pub fn is_sqlstate(sqlstate: &str) -> bool {
         [INVALID_AUTHORIZATION_SPECIFICATION, INVALID_PASSWORD].contains(&sqlstate)
     }
@@ -61,7 +84,8 @@ impl TokenCache {
     ///         Ok(client)
     ///     };
     ///     let is_rejection = |error: &Error| {
-    ///         error.code().is_some_and(|code| rejection::is_sqlstate(code.code()))
+    ///         let error = error.as_db_error();
+    ///         error.is_some_and(|error| rejection::is_postgres(error.code().code(), error.message()))
     ///     };
     ///     cache.log_in(login, connect, is_rejection).await
     /// }

@@ -143,3 +143,31 @@ fn the_sqlstates_of_a_rejection_are_28000_and_28p01() {
     );
     assert_eq!(rejection::ER_ACCESS_DENIED_ERROR, 1045);
 }
+
+#[test]
+fn a_rejection_of_postgresql_has_an_sqlstate_and_a_rejection_of_dsql_a_message() {
+    for (sqlstate, message, is_rejection) in [
+        ("28000", "PAM authentication failed for user \"app\"", true),
+        (
+            "28P01",
+            "password authentication failed for user \"app\"",
+            true,
+        ),
+        ("08006", "unable to accept connection, access denied", true),
+        ("28000", "unable to accept connection, access denied", true),
+        (
+            "08006",
+            "unable to accept connection, sni was not received",
+            false,
+        ),
+        (
+            "53400",
+            "Unable to accept connection, rate exceeded.",
+            false,
+        ),
+        ("3D000", "database \"app\" does not exist", false),
+    ] {
+        let outcome = rejection::is_postgres(sqlstate, message);
+        assert_eq!(outcome, is_rejection, "{sqlstate} {message}");
+    }
+}

@@ -2,12 +2,26 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use rds_iam::{Login, TokenCache};
+use rds_iam::{Login, Service, TokenCache};
 
 use crate::{InvalidOptions, Roots};
 
 /// The time limit of an attempt to connect, with TLS and the login. As sqlx's pool waits by default.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// When a pool replaces a connection to Aurora DSQL. DSQL closes a connection after 60 minutes, and a transaction may take 5
+/// minutes ([Aurora DSQL user guide, *Cluster quotas and database
+/// limits*](https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html)).
+const DSQL_MAX_LIFETIME: Duration = Duration::from_secs(55 * 60);
+
+/// The protocol of a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// PostgreSQL, Aurora PostgreSQL and Aurora DSQL.
+    Postgres,
+    /// MySQL, MariaDB and Aurora MySQL.
+    MySql,
+}
 
 /// A database to log in to: which tokens, which login, which roots, and where to connect.
 #[derive(Clone, Debug)]
@@ -20,6 +34,12 @@ pub struct Endpoint {
     pub roots: Roots,
     /// Where to connect, if not to the database's own host and port.
     pub dial: Option<Address>,
+    /// How old a connection may be when a pool hands it out, if the database closes old connections.
+    pub max_lifetime: Option<Duration>,
+}
+
+pub(crate) fn max_lifetime(service: Service) -> Option<Duration> {
+    (service == Service::Dsql).then_some(DSQL_MAX_LIFETIME)
 }
 
 impl Endpoint {

@@ -31,6 +31,12 @@ pub enum InvalidOptions {
         schemes: &'static [&'static str],
     },
 
+    /// The host is a cluster of Aurora DSQL, and the connector is for MySQL.
+    #[error(
+        "the host is a cluster of Aurora DSQL, which speaks the protocol of PostgreSQL. Use a connector for PostgreSQL: rds-iam-sqlx or rds-iam-tokio-postgres"
+    )]
+    DsqlOverMySql,
+
     /// The URL asks for less than verified TLS.
     #[error(
         "the URL's `{name}` asks for less than verified TLS. Remove it, or write `{name}={verified}`"

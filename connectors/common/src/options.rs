@@ -1,10 +1,12 @@
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use rds_iam::TokenCache;
+use rds_iam::{Login, Service, TokenCache};
 use rustls::pki_types::CertificateDer;
 
-use crate::{Endpoint, InvalidOptions, Roots, UrlParts};
+use crate::endpoint::max_lifetime;
+use crate::{Endpoint, InvalidOptions, Protocol, Roots, UrlParts};
 
 /// The driver's own options `D`, and the settings of a connector.
 ///
@@ -13,9 +15,11 @@ use crate::{Endpoint, InvalidOptions, Roots, UrlParts};
 pub struct Options<D> {
     driver: D,
     cache: Option<TokenCache>,
+    is_for_dsql: bool,
     region: Option<String>,
     roots: RootsSetting,
     dial: Option<String>,
+    max_lifetime: Option<Duration>,
 }
 
 #[derive(Clone)]
@@ -30,6 +34,7 @@ impl<D> fmt::Debug for Options<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("cache", &self.cache)
+            .field("is_for_dsql", &self.is_for_dsql)
             .field("region", &self.region)
             .field("roots", &self.roots)
             .field("dial", &self.dial)
@@ -53,9 +58,11 @@ impl<D> Options<D> {
         Options {
             driver,
             cache: None,
+            is_for_dsql: false,
             region: None,
             roots: RootsSetting::BuiltIn,
             dial: None,
+            max_lifetime: None,
         }
     }
 
@@ -86,6 +93,15 @@ impl<D> Options<D> {
         }
     }
 
+    /// Signs for Aurora DSQL, if the host's name does not say that the host is a cluster. See
+    /// [`Login::for_dsql`](rds_iam::Login::for_dsql).
+    pub fn for_dsql(self) -> Options<D> {
+        Options {
+            is_for_dsql: true,
+            ..self
+        }
+    }
+
     /// Signs for `region` instead of the region in the host's name. For hosts without a region in the name, such as
     /// Aurora's global endpoint.
     pub fn region(self, region: &str) -> Options<D> {
@@ -112,6 +128,15 @@ impl<D> Options<D> {
         }
     }
 
+    /// Replaces pooled connections that are older. For tests, which cannot wait for the limit of Aurora DSQL.
+    #[doc(hidden)]
+    pub fn max_lifetime(self, max_lifetime: Duration) -> Options<D> {
+        Options {
+            max_lifetime: Some(max_lifetime),
+            ..self
+        }
+    }
+
     /// The driver's own options.
     #[doc(hidden)]
     pub fn as_driver(&self) -> &D {
@@ -122,11 +147,18 @@ impl<D> Options<D> {
     #[doc(hidden)]
     pub fn into_endpoint(
         self,
+        protocol: Protocol,
         host: &str,
         port: u16,
         user: &str,
     ) -> Result<(D, Endpoint), InvalidOptions> {
-        let mut login = rds_iam::Login::new(host, port, user)?;
+        let mut login = match self.is_for_dsql {
+            true => Login::for_dsql(host, port, user)?,
+            false => Login::new(host, port, user)?,
+        };
+        if protocol == Protocol::MySql && login.service() == Service::Dsql {
+            return Err(InvalidOptions::DsqlOverMySql);
+        }
         let roots = match self.roots {
             RootsSetting::BuiltIn => Roots::built_in(&login, self.region.as_deref()),
             RootsSetting::Given(roots) => Roots::given(roots)?,
@@ -136,6 +168,7 @@ impl<D> Options<D> {
             login = login.with_region(&region)?;
         }
         let endpoint = Endpoint {
+            max_lifetime: self.max_lifetime.or(max_lifetime(login.service())),
             cache: self
                 .cache
                 .unwrap_or_else(|| rds_iam::shared_cache().clone()),

@@ -1,7 +1,7 @@
 use std::io;
 use std::path::Path;
 
-use rds_iam::Login;
+use rds_iam::{Login, Service};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
@@ -19,8 +19,14 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// Amazon's public roots, and the roots of the region in the host's name. All regions, if the name holds none.
+    /// Amazon's public roots, and for RDS the roots of the region in the host's name. All regions, if the name holds none.
     pub(crate) fn built_in(login: &Login, given_region: Option<&str>) -> Roots {
+        if login.service() == Service::Dsql {
+            return Roots {
+                certs: rds_roots::AMAZON_ROOT_CERTS.to_vec(),
+                missing_region: None,
+            };
+        }
         let rds = match login.region() {
             Some(region) => rds_roots::region_root_certs(region),
             None => rds_roots::RDS_ROOT_CERTS,

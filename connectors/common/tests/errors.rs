@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::{fmt, io};
 
 use rds_iam::LogInError;
-use rds_iam_connector::{Endpoint, Error, InvalidOptions, Options};
+use rds_iam_connector::{Endpoint, Error, InvalidOptions, Options, Protocol};
 use rustls::CertificateError;
 
 const HOST: &str = "mydb.abc123xyz.eu-west-1.rds.amazonaws.com";
@@ -37,7 +37,9 @@ impl StdError for DriverError {
 }
 
 fn endpoint(options: Options<()>, host: &str) -> Endpoint {
-    let (_, endpoint) = options.into_endpoint(host, 5432, "app").unwrap();
+    let (_, endpoint) = options
+        .into_endpoint(Protocol::Postgres, host, 5432, "app")
+        .unwrap();
     endpoint
 }
 

@@ -4,15 +4,18 @@ use std::error::Error as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use rds_iam_connector::{Address, Endpoint, InvalidOptions, Options, UrlParameters};
+use rds_iam::Service;
+use rds_iam_connector::{Address, Endpoint, InvalidOptions, Options, Protocol, UrlParameters};
 use rustls::pki_types::CertificateDer;
 
 const HOST: &str = "mydb.abc123xyz.eu-west-1.rds.amazonaws.com";
+const DSQL_HOST: &str = "abc1de2fghij3klmn4opqrstuv.dsql.ca-west-1.on.aws";
 const HOST_WITHOUT_ROOTS: &str = "mydb.abc123xyz.ca-west-1.rds.amazonaws.com";
 
 fn endpoint(options: Options<()>, host: &str) -> Result<Endpoint, InvalidOptions> {
-    let ((), endpoint) = options.into_endpoint(host, 5432, "app")?;
+    let ((), endpoint) = options.into_endpoint(Protocol::Postgres, host, 5432, "app")?;
     Ok(endpoint)
 }
 
@@ -54,6 +57,48 @@ fn host_without_a_region_has_all_built_in_roots() {
 #[test]
 fn missing_region_has_public_roots_alone() {
     assert!(rds_roots_of(new(), HOST_WITHOUT_ROOTS).is_empty());
+}
+
+#[test]
+fn dsql_has_amazons_public_roots_alone() {
+    for endpoint in [
+        endpoint(new(), DSQL_HOST),
+        endpoint(new().for_dsql(), "db.example.com"),
+    ] {
+        let endpoint = endpoint.unwrap();
+        assert_eq!(endpoint.roots.certs(), rds_roots::AMAZON_ROOT_CERTS);
+    }
+}
+
+#[test]
+fn dsql_is_known_by_its_name_or_by_its_setting() {
+    let service = |endpoint: Endpoint| endpoint.login.service();
+    assert_eq!(service(endpoint(new(), DSQL_HOST).unwrap()), Service::Dsql);
+    let dsql = endpoint(new().for_dsql().region("eu-west-1"), "db.example.com").unwrap();
+    assert_eq!(dsql.login.region(), Some("eu-west-1"));
+    assert_eq!(service(dsql), Service::Dsql);
+    assert!(endpoint(new().for_dsql(), HOST).is_err());
+}
+
+#[test]
+fn connections_to_dsql_are_replaced_after_55_minutes() {
+    let max_lifetime = |host| endpoint(new(), host).unwrap().max_lifetime;
+    let minutes = |minutes| Duration::from_secs(60 * minutes);
+    assert_eq!(max_lifetime(DSQL_HOST), Some(minutes(55)));
+    assert_eq!(max_lifetime(HOST), None);
+    let given = endpoint(new().max_lifetime(minutes(1)), DSQL_HOST).unwrap();
+    assert_eq!(given.max_lifetime, Some(minutes(1)));
+}
+
+#[test]
+fn dsql_over_the_protocol_of_mysql_is_an_error() {
+    for (options, host) in [(new(), DSQL_HOST), (new().for_dsql(), "db.example.com")] {
+        let error = options.into_endpoint(Protocol::MySql, host, 3306, "app");
+        let error = error.unwrap_err();
+        assert!(matches!(error, InvalidOptions::DsqlOverMySql), "{error:?}");
+    }
+    let rds = new().into_endpoint(Protocol::MySql, HOST, 3306, "app");
+    assert!(rds.is_ok());
 }
 
 #[test]
@@ -174,7 +219,9 @@ fn endpoint_has_login_cache_and_address() {
 
 #[test]
 fn login_and_region_are_checked() {
-    let new = |host: &str, port, user: &str| Options::new(()).into_endpoint(host, port, user);
+    let new = |host: &str, port, user: &str| {
+        Options::new(()).into_endpoint(Protocol::Postgres, host, port, user)
+    };
     for error in [
         new("", 5432, "app").unwrap_err(),
         new("host name", 5432, "app").unwrap_err(),
@@ -193,7 +240,9 @@ fn driver_can_be_changed() {
         driver
     });
     assert_eq!(options.as_driver(), &[1, 2]);
-    let (driver, _) = options.into_endpoint(HOST, 5432, "app").unwrap();
+    let (driver, _) = options
+        .into_endpoint(Protocol::Postgres, HOST, 5432, "app")
+        .unwrap();
     assert_eq!(driver, [1, 2]);
 }
 

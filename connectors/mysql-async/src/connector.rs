@@ -2,7 +2,7 @@ use std::io;
 
 use mysql_async::{Conn, DriverError, IoError, Opts, OptsBuilder, PoolOpts, SslOpts};
 use rds_iam::{Token, rejection};
-use rds_iam_connector::{CONNECT_TIMEOUT, Endpoint, InvalidOptions};
+use rds_iam_connector::{CONNECT_TIMEOUT, Endpoint, InvalidOptions, Protocol};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 use crate::{Error, Options};
@@ -20,7 +20,8 @@ impl Connector {
         check(&given)?;
         let host = given.ip_or_hostname();
         let user = given.user().unwrap_or_default();
-        let (options, endpoint) = options.into_endpoint(host, given.tcp_port(), user)?;
+        let (options, endpoint) =
+            options.into_endpoint(Protocol::MySql, host, given.tcp_port(), user)?;
         if endpoint.dial.is_some() && given.resolved_ips().is_some() {
             return Err(invalid(
                 "resolved_ips",

@@ -6,7 +6,7 @@ use std::sync::{Mutex, Weak};
 
 use futures_util::FutureExt;
 use rds_iam::{LogInError, Token};
-use rds_iam_connector::{Endpoint, InvalidOptions, Options};
+use rds_iam_connector::{Endpoint, InvalidOptions, Options, Protocol};
 use sqlx::pool::PoolOptions;
 use sqlx::{Connection, Database, Pool};
 
@@ -32,6 +32,8 @@ impl Tls {
 }
 
 pub(crate) trait Driver: Database {
+    const PROTOCOL: Protocol;
+
     /// Rejects options that the connector cannot honour. Returns host, port and user.
     fn check(options: &ConnectOptions<Self>) -> Result<(String, u16, String), InvalidOptions>;
 
@@ -64,7 +66,7 @@ where
     ConnectOptions<D>: Clone,
 {
     let (host, port, user) = D::check(options.as_driver())?;
-    let (options, endpoint) = options.into_endpoint(&host, port, &user)?;
+    let (options, endpoint) = options.into_endpoint(D::PROTOCOL, &host, port, &user)?;
     let tls = Tls {
         server_name: endpoint.server_name().to_owned(),
         roots: rds_roots::to_pem(endpoint.roots.certs()),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use rds_iam::rejection;
-use rds_iam_connector::{InvalidOptions, UrlParameters};
+use rds_iam_connector::{InvalidOptions, Protocol, UrlParameters};
 use sqlx::ConnectOptions as _;
 use sqlx::mysql::{
     MySql, MySqlConnectOptions, MySqlDatabaseError, MySqlPool, MySqlPoolOptions, MySqlSslMode,
@@ -83,6 +83,8 @@ pub async fn refresh(pool: &MySqlPool) -> Result<(), Error> {
 }
 
 impl Driver for MySql {
+    const PROTOCOL: Protocol = Protocol::MySql;
+
     fn check(options: &MySqlConnectOptions) -> Result<(String, u16, String), InvalidOptions> {
         let invalid = |option, reason| Err(InvalidOptions::Driver { option, reason });
         if options.get_socket().is_some() {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use rds_iam::rejection;
-use rds_iam_connector::{InvalidOptions, UrlParameters};
+use rds_iam_connector::{InvalidOptions, Protocol, UrlParameters};
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode, Postgres};
 
@@ -81,6 +81,8 @@ pub async fn refresh(pool: &PgPool) -> Result<(), Error> {
 }
 
 impl Driver for Postgres {
+    const PROTOCOL: Protocol = Protocol::Postgres;
+
     fn check(options: &PgConnectOptions) -> Result<(String, u16, String), InvalidOptions> {
         let invalid = |option, reason| Err(InvalidOptions::Driver { option, reason });
         let host = options.get_host();
@@ -129,8 +131,10 @@ impl Driver for Postgres {
     }
 
     fn is_rejection(error: &sqlx::Error) -> bool {
-        let code = error.as_database_error().and_then(|error| error.code());
-        code.is_some_and(|code| rejection::is_sqlstate(&code))
+        error.as_database_error().is_some_and(|error| {
+            let sqlstate = error.code().unwrap_or_default();
+            rejection::is_postgres(&sqlstate, error.message())
+        })
     }
 
     fn refreshers() -> &'static Refreshers<Postgres> {

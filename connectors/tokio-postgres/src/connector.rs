@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use rds_iam::{Token, rejection};
-use rds_iam_connector::{CONNECT_TIMEOUT, Endpoint, InvalidOptions};
+use rds_iam_connector::{CONNECT_TIMEOUT, Endpoint, InvalidOptions, Protocol};
 use rustls::ClientConfig;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{ChannelBinding, Host, SslMode, SslNegotiation};
@@ -35,12 +35,17 @@ impl Connector {
     pub(crate) fn new(options: Options) -> Result<Connector, Error> {
         let (host, port, user) = check(options.as_driver())?;
         let (host, user) = (host.to_owned(), user.to_owned());
-        let (config, endpoint) = options.into_endpoint(&host, port, &user)?;
+        let (config, endpoint) = options.into_endpoint(Protocol::Postgres, &host, port, &user)?;
         Ok(Connector {
             tls: tls(&config, &endpoint)?,
             config: for_any_endpoint(&config),
             endpoint,
         })
+    }
+
+    #[cfg(any(feature = "deadpool", feature = "diesel-async"))]
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// Logs in with a token of the cache, and once more with a new token if the database rejects the first.
@@ -213,9 +218,8 @@ fn tls(config: &Config, endpoint: &Endpoint) -> Result<MakeRustlsConnect, Invali
 }
 
 fn is_rejection(error: &tokio_postgres::Error) -> bool {
-    error
-        .code()
-        .is_some_and(|code| rejection::is_sqlstate(code.code()))
+    let error = error.as_db_error();
+    error.is_some_and(|error| rejection::is_postgres(error.code().code(), error.message()))
 }
 
 /// Whether TLS failed. The driver has no other sign of a server without TLS than the error's text.

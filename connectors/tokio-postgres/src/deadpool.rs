@@ -4,17 +4,15 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use deadpool_postgres::{Connect, Manager, ManagerConfig, Pool, PoolBuilder, Runtime};
-use rds_iam_connector::InvalidOptions;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config};
 
 use crate::connector::drive;
 use crate::error::driver_error;
 use crate::first::PoolConnector;
-use crate::{Error, Options};
+use crate::{Error, Options, managed};
 
 /// Opens a pool and a first connection. New connections always log in with a valid token.
 ///
@@ -51,18 +49,7 @@ pub async fn connect_with(
 ) -> Result<Pool, Error> {
     let connector = Arc::new(PoolConnector::new(options)?);
     let manager = manager_over(Arc::clone(&connector), ManagerConfig::default());
-    let pool = pool(manager).build().map_err(|_| InvalidOptions::Driver {
-        option: "runtime",
-        reason: "the pool's timeouts need a runtime. Set `Runtime::Tokio1`",
-    })?;
-    let mut timeouts = pool.timeouts();
-    connector.open_first(timeouts.create).await?;
-    // The pool is empty, so a wait could not end.
-    timeouts.wait = Some(Duration::ZERO);
-    match pool.timeout_get(&timeouts).await {
-        Ok(_back_to_the_pool) => Ok(pool),
-        Err(error) => Err(Error::Database(driver_error(io::Error::other(error)).await)),
-    }
+    managed::open(&connector, pool(manager)).await
 }
 
 /// Returns a manager for a pool that you build yourself. No connection is opened.

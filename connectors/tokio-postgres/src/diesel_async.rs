@@ -2,19 +2,15 @@
 //!
 //! The pool's errors keep only the text of an error. The text has all causes in a single line.
 
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ::diesel_async::AsyncPgConnection;
 use ::diesel_async::pooled_connection::deadpool::{Pool, PoolBuilder};
 use ::diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
 use diesel::ConnectionError;
-use rds_iam_connector::InvalidOptions;
 
-use crate::error::driver_error;
 use crate::first::PoolConnector;
-use crate::{Error, Options};
+use crate::{Error, Options, managed};
 use rds_iam_connector::ErrorChain;
 
 /// Opens a pool and a first connection. New connections always log in with a valid token.
@@ -52,18 +48,7 @@ pub async fn connect_with(
 ) -> Result<Pool<AsyncPgConnection>, Error> {
     let connector = Arc::new(PoolConnector::new(options)?);
     let manager = manager_over(Arc::clone(&connector), ManagerConfig::default());
-    let pool = pool(manager).build().map_err(|_| InvalidOptions::Driver {
-        option: "runtime",
-        reason: "the pool's timeouts need a runtime. Set `Runtime::Tokio1` of the crate `deadpool`",
-    })?;
-    let mut timeouts = pool.timeouts();
-    connector.open_first(timeouts.create).await?;
-    // The pool is empty, so a wait could not end.
-    timeouts.wait = Some(Duration::ZERO);
-    match pool.timeout_get(&timeouts).await {
-        Ok(_back_to_the_pool) => Ok(pool),
-        Err(error) => Err(Error::Database(driver_error(io::Error::other(error)).await)),
-    }
+    managed::open(&connector, pool(manager)).await
 }
 
 /// Returns a manager for a pool that you build yourself. No connection is opened.

@@ -25,6 +25,12 @@ impl PoolConnector {
         })
     }
 
+    /// How old a connection may be when the pool hands it out.
+    #[cfg(any(feature = "deadpool", feature = "diesel-async"))]
+    pub(crate) fn max_lifetime(&self) -> Option<Duration> {
+        self.connector.endpoint().max_lifetime
+    }
+
     /// Opens the first connection. The next [`connect`](PoolConnector::connect) returns this connection.
     pub(crate) async fn open_first(&self, timeout: Option<Duration>) -> Result<(), Error> {
         let connect = self.connector.connect();

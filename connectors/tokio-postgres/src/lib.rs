@@ -79,6 +79,8 @@ pub mod diesel_async;
 mod error;
 #[cfg(any(feature = "bb8", feature = "deadpool", feature = "diesel-async"))]
 mod first;
+#[cfg(any(feature = "deadpool", feature = "diesel-async"))]
+mod managed;
 
 use tokio_postgres::{Client, Config};
 

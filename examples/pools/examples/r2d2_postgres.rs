@@ -70,8 +70,8 @@ impl ManageConnection for Manager {
             config.password(token.as_str()).connect(self.tls.clone())
         };
         let is_rejection = |error: &Error| {
-            let code = error.code();
-            code.is_some_and(|code| rejection::is_sqlstate(code.code()))
+            let error = error.as_db_error();
+            error.is_some_and(|error| rejection::is_postgres(error.code().code(), error.message()))
         };
         let connected = self
             .cache

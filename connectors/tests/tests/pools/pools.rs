@@ -140,8 +140,9 @@ impl Pool for SqlxPostgres {
 }
 
 fn is_sqlx_rejection(error: &sqlx::Error) -> bool {
+    // PostgreSQL through PAM and MariaDB, or Aurora DSQL.
     let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| code == "28000")
+    code.is_some_and(|code| code == "28000" || code == "08006")
 }
 
 pub struct SqlxMySql(pub sqlx::MySqlPool);
