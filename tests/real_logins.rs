@@ -10,8 +10,8 @@ use std::time::SystemTime;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use programs::Output;
-use rds_iam::{Credentials, Login, Signer, Token};
-use servers::{ENGINES, Engine, KEYS, Key, ODD_USER, Servers};
+use rds_iam::{Credentials, Login, Signer, Token, rejection};
+use servers::{DSQL, ENGINES, Engine, KEYS, Key, ODD_USER, Servers};
 use url::Url;
 
 #[test]
@@ -89,16 +89,93 @@ fn a_token_is_rejected_if_user_host_port_region_or_key_differ_from_the_signed_on
 fn a_token_logs_in_until_it_expires() {
     let servers = Servers::running();
     let user = "clock_user";
-    for engine in ENGINES {
-        let token = sign(&servers.key("long-term"), &login(&servers, engine, user));
+    for (engine, server) in [
+        (Engine::Postgres, Engine::Postgres.server()),
+        (Engine::MariaDb, Engine::MariaDb.server()),
+        (Engine::Postgres, DSQL),
+    ] {
+        servers.move_clock(user, 0);
+        let login = Login::new(servers.host_of(server), servers.port_of(server), user).unwrap();
+        let token = sign(&servers.key("long-term"), &login);
         for (clock, is_valid) in [(0, true), (840, true), (901, false)] {
             servers.move_clock(user, clock);
-            let logged_in = servers.log_in(engine, user, token.as_str());
-            assert_eq!(logged_in.is_ok(), is_valid, "{engine:?}, {clock} s on");
+            let logged_in = servers.log_in_to(engine, server, user, token.as_str());
+            assert_eq!(logged_in.is_ok(), is_valid, "{server}, {clock} s on");
         }
-        let received = servers.received(engine.server(), user);
+        let received = servers.received(server, user);
         assert_eq!(received.last().map(String::as_str), Some("expired"));
     }
+}
+
+// Aurora DSQL
+
+#[test]
+#[ignore = "needs the servers of tests/rds: run scripts/test"]
+fn a_token_logs_in_to_dsql_with_each_kind_of_key_as_admin_and_as_other_users() {
+    let servers = Servers::running();
+    for key in KEYS {
+        for user in ["admin", "iam_user", ODD_USER] {
+            for host in [servers.host_of(DSQL), servers.dsql_private_link_host()] {
+                let login = Login::new(host, servers.port_of(DSQL), user).unwrap();
+                let token = sign(&servers.key(key), &login);
+                let logged_in = servers.log_in_to(Engine::Postgres, DSQL, user, token.as_str());
+                assert_eq!(logged_in.expect(key), user);
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the servers of tests/rds: run scripts/test"]
+fn dsql_rejects_a_token_with_the_wrong_action_port_service_host_region_or_key() {
+    let servers = Servers::running();
+    let user = "other_user";
+    let (host, port) = (servers.host_of(DSQL), servers.port_of(DSQL));
+    let key = servers.key("session-1600");
+    let right = Login::new(host, port, user).unwrap();
+    let of_admin = Login::new(host, port, "admin").unwrap();
+    let another_host = "zyxwvutsrqponmlkjihgfedcba.dsql.us-east-1.on.aws";
+    let of_another_host = Login::new(another_host, port, user).unwrap();
+    let of_rds = Login::new(servers.host(), port, user).unwrap();
+    let of_another_secret = Key {
+        secret_access_key: "another".into(),
+        ..servers.key("session-1600")
+    };
+    let token = sign(&key, &right);
+    let with_port = token.as_str().replacen("/?", &format!(":{port}/?"), 1);
+    let with_user = token.as_str().replacen("&", "&DBUser=other_user&", 1);
+    let of_service_rds = token.as_str().replacen("%2Fdsql%2F", "%2Frds-db%2F", 1);
+    let token_of = |key, login| sign(key, login).as_str().to_owned();
+    for (token, user, reason) in [
+        (token_of(&key, &of_admin), user, "wrong Action"),
+        (token.as_str().to_owned(), "admin", "wrong Action"),
+        (with_port, user, "wrong port"),
+        (with_user, user, "unknown parameter"),
+        (of_service_rds, user, "wrong service"),
+        (token_of(&key, &of_rds), user, "wrong host"),
+        (token_of(&key, &of_another_host), user, "wrong host"),
+        (
+            sign_in("eu-west-1", &key, &right).as_str().to_owned(),
+            user,
+            "wrong region",
+        ),
+        (
+            token_of(&of_another_secret, &right),
+            user,
+            "wrong signature",
+        ),
+    ] {
+        let error = servers.log_in_to(Engine::Postgres, DSQL, user, &token);
+        let error = error.expect_err(reason);
+        let error = error.downcast::<tokio_postgres::Error>().unwrap();
+        let error = error.as_db_error().unwrap();
+        assert_eq!(error.code().code(), "08006");
+        assert!(rejection::is_postgres("08006", error.message()), "{error}");
+        let received = servers.received(DSQL, user);
+        assert_eq!(received.last().map(String::as_str), Some(reason));
+    }
+    let logged_in = servers.log_in_to(Engine::Postgres, DSQL, user, token.as_str());
+    logged_in.expect("the same login, rightly signed");
 }
 
 #[test]
@@ -131,6 +208,24 @@ fn the_drivers_read_a_token_from_a_url_byte_for_byte() {
 }
 
 // Examples
+
+#[test]
+#[ignore = "needs the servers of tests/rds: run scripts/test"]
+fn the_examples_log_in_to_dsql() {
+    let servers = Servers::running();
+    let (host, port) = (servers.host_of(DSQL), servers.port_of(DSQL));
+    let key = servers.key("session-1600");
+    for user in ["admin", "iam_user"] {
+        let arguments = [host, &port.to_string(), user];
+        let token = programs::run("token", &arguments, environment(&key)).stdout;
+        let logged_in = servers.log_in_to(Engine::Postgres, DSQL, user, token.trim_end());
+        assert_eq!(logged_in.unwrap(), user);
+
+        let url = url(&servers, Engine::Postgres, host, port, user);
+        let output = run(Engine::Postgres, &key, &["--ca", servers.ca_of(DSQL), &url]);
+        assert_eq!(output.stdout, format!("logged in as {user} over TLSv1.3\n"));
+    }
+}
 
 #[test]
 #[ignore = "needs the servers of tests/rds: run scripts/test"]
@@ -292,7 +387,7 @@ fn sign_in(region: &str, key: &Key, login: &Login) -> Token {
         "test",
     );
     let now = SystemTime::now();
-    Signer::new(&credentials, region, now)
+    Signer::for_service(login.service(), &credentials, region, now)
         .unwrap()
         .sign(login, now)
         .unwrap()
@@ -309,6 +404,10 @@ fn percent_encode(text: &str) -> String {
 
 /// Runs the engine's example with `key` in its environment.
 fn run(engine: Engine, key: &Key, arguments: &[&str]) -> Output {
+    programs::run(engine.example(), arguments, environment(key))
+}
+
+fn environment(key: &Key) -> Vec<(&str, &str)> {
     let mut environment = vec![
         ("AWS_ACCESS_KEY_ID", key.access_key_id.as_str()),
         ("AWS_SECRET_ACCESS_KEY", &key.secret_access_key),
@@ -318,7 +417,7 @@ fn run(engine: Engine, key: &Key, arguments: &[&str]) -> Output {
             .as_deref()
             .map(|token| ("AWS_SESSION_TOKEN", token)),
     );
-    programs::run(engine.example(), arguments, environment)
+    environment
 }
 
 /// Starts a tunnel for a single connection to `port`, like `ssh -L`. Returns the port of its near end.

@@ -23,6 +23,9 @@ pub const ODD_USER: &str = "we/ird us+er@x%é";
 /// The access keys of the servers, named by the length of their session tokens.
 pub const KEYS: [&str; 3] = ["long-term", "session-1600", "session-4000"];
 
+/// The name of the server that behaves like Aurora DSQL. The server is PostgreSQL.
+pub const DSQL: &str = "dsql";
+
 #[derive(Clone, Copy, Debug)]
 pub enum Engine {
     Postgres,
@@ -94,6 +97,11 @@ impl Servers {
     /// The host name of the public servers.
     pub fn public_host(&self) -> &str {
         self.text("public_host")
+    }
+
+    /// A second name of the server `dsql`, also in its certificate and in the tokens that it accepts.
+    pub fn dsql_private_link_host(&self) -> &str {
+        self.text("dsql_private_link_host")
     }
 
     /// A second name in the certificate of [`Engine::server`], in a region that has no built-in roots.

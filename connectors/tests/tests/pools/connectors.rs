@@ -34,7 +34,7 @@ for_each_connector! {
 fn a_url_that_asks_for_less_is_an_error_before_anything_is_sent<P: Pool>() {
     let harness = Harness::of::<P>();
     harness.hand_out(&Key::new(), None);
-    let target = harness.target::<P>();
+    let target = harness.target();
     let url = target.url(P::ENGINE);
     let (host, port) = (target.host, target.port);
     let at = |from: &str, to: &str| url.replacen(from, to, 1);
@@ -71,7 +71,7 @@ fn a_url_that_asks_for_less_is_an_error_before_anything_is_sent<P: Pool>() {
         assert!(!error.contains(&port.to_string()), "{error}");
     }
     assert_eq!(harness.source.fetches(), 0);
-    assert_eq!(harness.received::<P>(), [""; 0]);
+    assert_eq!(harness.received(), [""; 0]);
     let verified = match P::ENGINE {
         Engine::Postgres => "verify-full",
         Engine::MariaDb => "VERIFY_IDENTITY",
@@ -83,7 +83,7 @@ fn a_url_that_asks_for_less_is_an_error_before_anything_is_sent<P: Pool>() {
 fn a_region_without_built_in_roots_is_named<P: Pool>() {
     let harness = Harness::of::<P>();
     harness.hand_out(&Key::new(), None);
-    let mut target = harness.target::<P>();
+    let mut target = harness.target();
     target.host = harness.servers.host_without_roots();
     target.ca = None;
     let pool = P::open(target);
@@ -91,12 +91,12 @@ fn a_region_without_built_in_roots_is_named<P: Pool>() {
     let error = chain(&error).to_string();
     let expected = "no built-in root certificates for the region ca-west-1";
     assert!(error.contains(expected), "{error}");
-    assert_eq!(harness.received::<P>(), [""; 0]);
+    assert_eq!(harness.received(), [""; 0]);
 }
 
 fn the_example_says_who_is_logged_in<P: Pool>() {
     let harness = Harness::of::<P>();
-    let url = harness.target::<P>().url(P::ENGINE);
+    let url = harness.target().url(P::ENGINE);
     let key = harness.servers.key("long-term");
     let environment = [
         ("AWS_ACCESS_KEY_ID", &*key.access_key_id),
@@ -118,7 +118,7 @@ mod a_dialled_address_is_connected_to_and_the_endpoint_is_signed_and_verified {
     /// Returns the URL of the endpoint as its clients write it, and the address of a tunnel to it. The endpoint's own port
     /// is not the database's here, so the database rejects the token. That is enough: the token has arrived.
     fn tunnel<P: Pool>(harness: &Harness) -> (String, String) {
-        let mut target = harness.target::<P>();
+        let mut target = harness.target();
         let port = std::mem::replace(&mut target.port, UNUSED_PORT);
         (
             target.url(P::ENGINE),
@@ -130,7 +130,7 @@ mod a_dialled_address_is_connected_to_and_the_endpoint_is_signed_and_verified {
         let error = outcome.expect_err("the token is for another port");
         let error = format!("{error}");
         assert!(error.contains("rejected"), "{error}");
-        assert_eq!(harness.received::<P>(), ["wrong port"; 2]);
+        assert_eq!(harness.received(), ["wrong port"; 2]);
     }
 
     #[test]
@@ -191,7 +191,7 @@ mod a_dialled_address_is_connected_to_and_the_endpoint_is_signed_and_verified {
 fn the_users_own_options_of_sqlx_and_after_connect_are_kept_for_each_new_token() {
     let harness = Harness::of::<SqlxPostgres>();
     harness.hand_out(&Key::new(), None);
-    let url = harness.target::<SqlxPostgres>().url(Engine::Postgres);
+    let url = harness.target().url(Engine::Postgres);
     let options = postgres::options(&format!("{url}&options[search_path]=shop")).unwrap();
     let options = options
         .driver(|options| options.application_name("shop"))
@@ -266,7 +266,7 @@ fn assert_no_task_after(open: impl AsyncFnOnce()) {
 fn the_task_of_a_closed_pool_of_sqlx_ends() {
     let harness = Harness::of::<SqlxPostgres>();
     harness.hand_out(&Key::new(), None);
-    let url = harness.target::<SqlxPostgres>().url(Engine::Postgres);
+    let url = harness.target().url(Engine::Postgres);
     let options = postgres::options(&url)
         .unwrap()
         .cache(harness.cache().clone());
@@ -281,7 +281,7 @@ fn the_task_of_a_closed_pool_of_sqlx_ends() {
 
     let harness = Harness::of::<SqlxMySql>();
     harness.hand_out(&Key::new(), None);
-    let url = harness.target::<SqlxMySql>().url(Engine::MariaDb);
+    let url = harness.target().url(Engine::MariaDb);
     let options = mysql::options(&url).unwrap().cache(harness.cache().clone());
     assert_no_task_after(async || {
         let pool = mysql::connect_with(options, MySqlPoolOptions::new());
@@ -297,7 +297,7 @@ fn the_task_of_a_closed_pool_of_sqlx_ends() {
 fn dropped_pools_and_clients_of_the_other_connectors_leave_no_task() {
     let harness = Harness::of::<TokioPostgres>();
     harness.hand_out(&Key::new(), None);
-    let url = harness.target::<TokioPostgres>().url(Engine::Postgres);
+    let url = harness.target().url(Engine::Postgres);
     let options = rds_iam_tokio_postgres::options(&url).unwrap();
     let options = options.cache(harness.cache().clone());
     assert_no_task_after(async || {
@@ -320,7 +320,7 @@ fn dropped_pools_and_clients_of_the_other_connectors_leave_no_task() {
 
     let harness = Harness::of::<MySqlAsync>();
     harness.hand_out(&Key::new(), None);
-    let url = harness.target::<MySqlAsync>().url(Engine::MariaDb);
+    let url = harness.target().url(Engine::MariaDb);
     let options = rds_iam_mysql_async::options(&url).unwrap();
     let options = options.cache(harness.cache().clone());
     assert_no_task_after(async || {
@@ -337,7 +337,7 @@ fn dropped_pools_and_clients_of_the_other_connectors_leave_no_task() {
 fn a_runtime_that_ends_leaves_the_pools_of_the_next_one_working() {
     let harness = Harness::of::<SqlxPostgres>();
     harness.hand_out(&Key::new(), None);
-    let url = harness.target::<SqlxPostgres>().url(Engine::Postgres);
+    let url = harness.target().url(Engine::Postgres);
     let options = postgres::options(&url)
         .unwrap()
         .cache(harness.cache().clone());
@@ -375,7 +375,7 @@ fn a_pool_of_sqlx_recovers_within_a_minute_without_a_line_of_the_users() {
         acquire(&pool).unwrap_err();
         harness.advance::<P>(minutes(1));
         let _new = acquire(&pool).unwrap();
-        let received = harness.received::<P>();
+        let received = harness.received();
         let rejected = received.iter().filter(|it| *it != "accepted").count();
         // The user's login and the task's.
         assert_eq!(rejected, 2, "{received:?}");
@@ -400,7 +400,7 @@ fn a_pool_of_sqlx_with_an_idle_connection_recovers_within_15_minutes() {
     let _idle = runtime().block_on(pool.0.acquire()).unwrap();
     let _new = runtime().block_on(pool.0.acquire()).unwrap();
     assert_eq!(harness.source.fetches(), 2);
-    assert_eq!(harness.received::<SqlxPostgres>(), ["accepted"; 2]);
+    assert_eq!(harness.received(), ["accepted"; 2]);
 }
 
 #[test]
@@ -422,7 +422,7 @@ fn each_new_token_of_a_pool_of_sqlx_is_set_with_verified_tls() {
 fn a_dialled_address_of_sqlx_that_cannot_be_reached_is_the_cause_of_the_error() {
     let harness = Harness::of::<SqlxPostgres>();
     harness.hand_out(&Key::new(), None);
-    let url = harness.target::<SqlxPostgres>().url(Engine::Postgres);
+    let url = harness.target().url(Engine::Postgres);
     let options = postgres::options(&url).unwrap().dial("127.0.0.1:1");
     let options = options.cache(harness.cache().clone());
     let pool = postgres::connect_with(options, PgPoolOptions::new());

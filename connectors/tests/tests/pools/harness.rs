@@ -204,24 +204,30 @@ pub struct Harness {
     pub source: Source,
     cache: TokenCache,
     started_at: SystemTime,
+    server: &'static str,
+    pub user: &'static str,
     received_before: usize,
-    user: &'static str,
     _alone: MutexGuard<'static, ()>,
     /// What the drivers drop runs on.
     _runtime: EnterGuard<'static>,
 }
 
 impl Harness {
+    /// The pool's user at the server with TLS.
+    pub fn of<P: Pool>() -> Harness {
+        Harness::at(P::ENGINE.server(), P::USER)
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "the servers judge by the real time"
     )]
-    pub fn of<P: Pool>() -> Harness {
+    pub fn at(server: &'static str, user: &'static str) -> Harness {
         static USERS: Mutex<BTreeMap<&str, &Mutex<()>>> = Mutex::new(BTreeMap::new());
         let alone = USERS
             .lock()
             .unwrap()
-            .entry(P::USER)
+            .entry(user)
             .or_insert_with(|| Box::leak(Box::default()))
             .lock();
         let alone = alone.unwrap_or_else(PoisonError::into_inner);
@@ -230,7 +236,7 @@ impl Harness {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let started_at = UNIX_EPOCH + Duration::from_secs(since_1970.as_secs());
         // Another test program may have left it elsewhere.
-        servers.move_clock(P::USER, 0);
+        servers.move_clock(user, 0);
         let clock = Clock::set_to(started_at);
         let source = Source(Arc::new(Mutex::new(SourceState {
             answer: Err("nothing to hand out yet"),
@@ -242,8 +248,9 @@ impl Harness {
                 .sleep_impl(clock.clone())
                 .build()
                 .unwrap(),
-            received_before: servers.received(P::ENGINE.server(), P::USER).len(),
-            user: P::USER,
+            received_before: servers.received(server, user).len(),
+            server,
+            user,
             servers,
             clock,
             source,
@@ -259,18 +266,18 @@ impl Harness {
         self.source.state().answer = Ok(Credentials::new(&key.0, SECRET, None, expiry, "test"));
     }
 
-    /// The server with TLS, under its own name.
-    pub fn target<P: Pool>(&self) -> Target<'_> {
-        self.target_at::<P>(P::ENGINE.server())
+    /// The server, under its own name.
+    pub fn target(&self) -> Target<'_> {
+        self.target_at(self.server)
     }
 
     /// The server of that name.
-    pub fn target_at<P: Pool>(&self, server: &str) -> Target<'_> {
+    pub fn target_at(&self, server: &str) -> Target<'_> {
         Target {
             cache: &self.cache,
             host: self.servers.host_of(server),
             port: self.servers.port_of(server),
-            user: P::USER,
+            user: self.user,
             database: self.servers.database(),
             ca: Some(self.servers.all_cas()),
         }
@@ -281,7 +288,7 @@ impl Harness {
     }
 
     pub fn open<P: Pool>(&self) -> P {
-        let pool = P::open(self.target::<P>()).unwrap();
+        let pool = P::open(self.target()).unwrap();
         self.settle::<P>();
         pool
     }
@@ -305,17 +312,17 @@ impl Harness {
         self.clock.wait_for_sleeps_of(minutes(1), P::SLEEPS);
     }
 
-    /// What became of each password that the server with TLS has received since the start.
-    pub fn received<P: Pool>(&self) -> Vec<String> {
-        let mut received = self.servers.received(P::ENGINE.server(), P::USER);
+    /// What became of each password that the server has received since the start.
+    pub fn received(&self) -> Vec<String> {
+        let mut received = self.servers.received(self.server, self.user);
         received.split_off(self.received_before)
     }
 
-    /// Asserts that the server with TLS has accepted `logins` since the start, and rejected none. A pool's task may have
+    /// Asserts that the server has accepted `logins` since the start, and rejected none. A pool's task may have
     /// logged in as often.
     #[track_caller]
     pub fn assert_accepted<P: Pool>(&self, logins: usize) {
-        let received = self.received::<P>();
+        let received = self.received();
         assert!(received.iter().all(|it| it == "accepted"), "{received:?}");
         match P::SLEEPS {
             0 => assert_eq!(received.len(), logins),

@@ -3,6 +3,7 @@
 //! credentials. The servers' clock moves with the cache's.
 
 mod connectors;
+mod dsql;
 mod examples;
 mod harness;
 mod pools;
@@ -66,7 +67,10 @@ for_each_pool! {
 }
 
 fn new_connections_log_in_and_old_ones_still_work_after_tokens_have_expired<P: Pool>() {
-    let harness = Harness::of::<P>();
+    new_connections_log_in_and_old_ones_still_work::<P>(&Harness::of::<P>());
+}
+
+fn new_connections_log_in_and_old_ones_still_work<P: Pool>(harness: &Harness) {
     harness.hand_out(&Key::new(), None);
     let pool: P = harness.open();
     let mut connections = vec![pool.connection().unwrap()];
@@ -76,7 +80,7 @@ fn new_connections_log_in_and_old_ones_still_work_after_tokens_have_expired<P: P
     }
     for connection in &mut connections {
         let session = P::session(connection).unwrap();
-        assert_eq!((&*session.user, &*session.tls), (P::USER, "TLSv1.3"));
+        assert_eq!((&*session.user, &*session.tls), (harness.user, "TLSv1.3"));
     }
     harness.assert_accepted::<P>(5);
 }
@@ -120,7 +124,10 @@ fn while_the_source_is_down_logins_fail_with_its_error_only_once_no_token_is_val
 }
 
 fn revoked_credentials_cost_one_rejection<P: Pool>() {
-    let harness = Harness::of::<P>();
+    one_rejection_of_revoked_credentials::<P>(&Harness::of::<P>());
+}
+
+fn one_rejection_of_revoked_credentials<P: Pool>(harness: &Harness) {
     let revoked = Key::new();
     harness.hand_out(&revoked, None);
     let pool: P = harness.open();
@@ -130,7 +137,7 @@ fn revoked_credentials_cost_one_rejection<P: Pool>() {
     harness.hand_out(&Key::new(), None);
     let _new = [(); 2].map(|()| pool.connection().unwrap());
     assert_eq!(
-        harness.received::<P>(),
+        harness.received(),
         ["accepted", "unknown access key", "accepted", "accepted"]
     );
     assert_eq!(harness.source.fetches(), 2);
@@ -155,7 +162,7 @@ fn fifty_connections_at_once_cost_one_fetch<P: Pool>() {
     let pool: P = harness.open();
     let _connections = at_once::<P, SIZE>(&pool);
     assert_eq!(harness.source.fetches(), 1);
-    assert_eq!(harness.received::<P>(), ["accepted"; SIZE]);
+    assert_eq!(harness.received(), ["accepted"; SIZE]);
 }
 
 fn at_once<P: Pool, const N: usize>(pool: &P) -> [P::Connection; N] {
@@ -168,7 +175,7 @@ fn at_once<P: Pool, const N: usize>(pool: &P) -> [P::Connection; N] {
 fn a_server_with_amazons_public_chain_is_verified_too<P: Pool>() {
     let harness = Harness::of::<P>();
     harness.hand_out(&Key::new(), None);
-    let pool = P::open(harness.target_at::<P>(P::ENGINE.public_server())).unwrap();
+    let pool = P::open(harness.target_at(P::ENGINE.public_server())).unwrap();
     let session = P::session(&mut pool.connection().unwrap()).unwrap();
     assert_eq!((&*session.user, &*session.tls), (P::USER, "TLSv1.3"));
 }
@@ -177,7 +184,7 @@ fn no_token_is_sent_without_tls<P: Pool>() {
     let harness = Harness::of::<P>();
     harness.hand_out(&Key::new(), None);
     let server = P::ENGINE.server_without_tls();
-    let pool = P::open(harness.target_at::<P>(server));
+    let pool = P::open(harness.target_at(server));
     let error = pool.and_then(|pool| pool.connection()).err().unwrap();
     let error = chain(&error).to_string();
     let reasons = ["TLS", "SSL", "secure connection"];
@@ -188,11 +195,11 @@ fn no_token_is_sent_without_tls<P: Pool>() {
 fn no_token_is_sent_to_a_server_whose_certificate_cannot_be_verified<P: Pool>() {
     let harness = Harness::of::<P>();
     harness.hand_out(&Key::new(), None);
-    let mut of_another_ca = harness.target::<P>();
+    let mut of_another_ca = harness.target();
     of_another_ca.ca = Some(harness.servers.other_ca());
-    let mut of_another_name = harness.target::<P>();
+    let mut of_another_name = harness.target();
     of_another_name.host = harness.servers.unverified_host();
-    let mut of_no_built_in_root = harness.target::<P>();
+    let mut of_no_built_in_root = harness.target();
     of_no_built_in_root.ca = None;
     for target in [of_another_ca, of_another_name, of_no_built_in_root] {
         let connection = P::open(target).and_then(|pool| pool.connection());
@@ -200,5 +207,5 @@ fn no_token_is_sent_to_a_server_whose_certificate_cannot_be_verified<P: Pool>() 
         let error = chain(&error).to_string();
         assert!(error.contains("invalid peer certificate"), "{error}");
     }
-    assert_eq!(harness.received::<P>(), [""; 0]);
+    assert_eq!(harness.received(), [""; 0]);
 }
