@@ -1,4 +1,4 @@
-//! Log in to Amazon RDS and Aurora with IAM: a token in place of a password.
+//! Log in to Amazon RDS, Aurora and Aurora DSQL with IAM: a token in place of a password.
 //!
 //! RDS for MySQL, MariaDB and PostgreSQL and Aurora accept a *token* as a password: a SigV4 presigned URL, valid for 15
 //! minutes, accepted over TLS only ([Amazon RDS user
@@ -15,7 +15,8 @@
 //!
 //! [`token`](fn@token) signs with the AWS SDK's default credentials, for the region in the host's name, on any async
 //! runtime. Ask for a token for each new connection. `blocking::token` is the same for code without async (feature `blocking`).
-//! [The guide](guide::setup) says what to set up in AWS and in the database.
+//! [The guide](guide::setup) says what to set up in AWS and in the database. For Aurora DSQL, pass the cluster's endpoint:
+//! the host's name tells the service ([guide](guide::dsql)).
 //!
 //! # Connect
 //!
@@ -221,11 +222,12 @@ mod service;
 mod signer;
 mod token;
 
-/// Guides: setup, which crate you need, and what to do if the database rejects a token.
+/// Guides: setup, which crate you need, Aurora DSQL, and what to do if the database rejects a token.
 #[cfg(doc)]
 pub mod guide {
     // These definitions come first, so they win over the guide's own links.
     #[doc = "[rejected]: rejected"]
+    #[doc = "[dsql]: dsql"]
     #[doc = "[pools]: pools"]
     #[doc = "[rate]: pools#stay-below-200-new-connections-per-second"]
     #[doc = "[limits]: pools#where-a-token-does-not-fit"]
@@ -237,12 +239,20 @@ pub mod guide {
     #[doc = "[user]: setup#3-create-the-database-user"]
     #[doc = "[pools]: pools"]
     #[doc = "[limits]: pools#where-a-token-does-not-fit"]
+    #[doc = "[dsql-policy]: dsql#1-allow-dsqldbconnect"]
+    #[doc = "[dsql-role]: dsql#2-create-the-database-role"]
     #[doc = include_str!("../docs/rejected.md")]
     pub mod rejected {}
 
     #[doc = "[roots]: setup#trust-the-right-root-certificates"]
+    #[doc = "[dsql]: dsql"]
     #[doc = include_str!("../docs/pools.md")]
     pub mod pools {}
+
+    #[doc = "[credentials]: setup#5-give-the-program-credentials"]
+    #[doc = "[pools]: pools"]
+    #[doc = include_str!("../docs/dsql.md")]
+    pub mod dsql {}
 }
 
 #[cfg(feature = "aws-config")]

@@ -37,6 +37,8 @@
 //!   cost a single rejection.
 //! - **No attempt hangs.** An attempt to connect, with TLS and the login, fails after 30 s.
 //!
+//! Aurora DSQL speaks the protocol of PostgreSQL, so a DSQL cluster is an error that names the connectors for PostgreSQL.
+//!
 //! mysql_async's own `Pool` is not offered, because it logs in with the same password for ever. A deadpool pool logs in
 //! with a new token.
 //!

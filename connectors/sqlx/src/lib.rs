@@ -13,12 +13,15 @@
 //! is re-exported. First [set up IAM authentication](https://docs.rs/rds-iam/latest/rds_iam/guide/setup/) in AWS and in the
 //! database.
 //!
+//! For Aurora DSQL, write the cluster's endpoint into the URL of PostgreSQL
+//! ([guide](https://docs.rs/rds-iam/latest/rds_iam/guide/dsql/)).
+//!
 //! # What the pool keeps
 //!
 //! - **TLS is verified, always**: the chain and the name of the server's certificate. A URL or options that ask for less, a URL
 //!   with a password, several hosts or a socket are errors, and nothing is sent.
-//! - **Root certificates are built in**: the roots of RDS in the host's region, and Amazon's public roots, which RDS Proxy
-//!   and Aurora Serverless use. The crate [`rds_roots`] says which regions. For another region, or for other roots, name a
+//! - **Root certificates are built in**: the roots of RDS in the host's region, and Amazon's public roots, which RDS Proxy,
+//!   Aurora Serverless and Aurora DSQL use. The crate [`rds_roots`] says which regions. For another region, or for other roots, name a
 //!   file in the URL: `sslrootcert` (PostgreSQL) or `ssl-ca` (MySQL). sqlx also trusts Mozilla's list of authorities. If a
 //!   crate of your program enables another TLS feature of sqlx (`tls-native-tls`, `tls-rustls-ring-native-roots`), sqlx also
 //!   trusts the platform's list.
@@ -58,7 +61,7 @@
 //!
 //! | feature | enables |
 //! | --- | --- |
-//! | `postgres` | [`postgres`]: PostgreSQL and Aurora PostgreSQL |
+//! | `postgres` | [`postgres`]: PostgreSQL, Aurora PostgreSQL and Aurora DSQL |
 //! | `mysql` | [`mysql`]: MySQL, MariaDB and Aurora MySQL |
 
 // For the library alone: a test or an example may panic.

@@ -1,4 +1,7 @@
-//! Pools for PostgreSQL and Aurora PostgreSQL.
+//! Pools for PostgreSQL, Aurora PostgreSQL and Aurora DSQL.
+//!
+//! Aurora DSQL closes a connection after 60 minutes. sqlx replaces a connection after 30 minutes, unless you set
+//! `max_lifetime`.
 
 use std::path::Path;
 use std::sync::Mutex;

@@ -11,6 +11,7 @@
 //!
 //! Until the timeout the pool keeps trying to connect. [`Builder::retry_connection`] turns this off.
 //!
+//! bb8 replaces a connection after 30 minutes, unless you set `max_lifetime`. Aurora DSQL closes a connection after 60 minutes.
 //! bb8 has a task of its own that closes old connections. The task ends up to 30 s after the pool was dropped.
 
 use std::fmt;

@@ -1,4 +1,7 @@
 //! Pools of deadpool-postgres.
+//!
+//! Aurora DSQL closes a connection after 60 minutes, so [`connect`] and [`connect_with`] make the pool replace a connection to
+//! DSQL that is 55 minutes old. deadpool itself has no such limit. `RecyclingMethod::Clean` needs features that DSQL lacks.
 
 use std::future::Future;
 use std::io;

@@ -1,5 +1,8 @@
 //! Pools of diesel-async, of its feature `deadpool`.
 //!
+//! Aurora DSQL closes a connection after 60 minutes, so [`connect`] and [`connect_with`] make the pool replace a connection to
+//! DSQL that is 55 minutes old. deadpool itself has no such limit.
+//!
 //! The pool's errors keep only the text of an error. The text has all causes in a single line.
 
 use std::sync::Arc;

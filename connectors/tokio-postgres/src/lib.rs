@@ -11,12 +11,14 @@
 //! A pool is one line too: `deadpool::connect(url)`, `bb8::connect(url)` or `diesel_async::connect(url)`. Client and pools are
 //! the driver's own types, and [`tokio_postgres`] is re-exported. First [set up IAM authentication](https://docs.rs/rds-iam/latest/rds_iam/guide/setup) in AWS and in the database.
 //!
+//! For Aurora DSQL, write the cluster's endpoint into the URL ([guide](https://docs.rs/rds-iam/latest/rds_iam/guide/dsql)).
+//!
 //! # What a connection keeps
 //!
 //! - **TLS is verified, always**: the chain and the name of the server's certificate. A URL or options that ask for less, a
 //!   password, several hosts or a socket are errors, and nothing is sent.
-//! - **Root certificates are built in**: the roots of RDS in the host's region, and Amazon's public roots, which RDS Proxy
-//!   and Aurora Serverless use. [`Error::NoRoots`](rds_iam_connector::Error::NoRoots) names a region without built-in roots.
+//! - **Root certificates are built in**: the roots of RDS in the host's region, and Amazon's public roots, which RDS Proxy,
+//!   Aurora Serverless and Aurora DSQL use. [`Error::NoRoots`](rds_iam_connector::Error::NoRoots) names a region without built-in roots.
 //!   To trust other roots, name a file in the URL's `sslrootcert`, or call [`Options::roots`](rds_iam_connector::Options::roots).
 //! - **New connections keep working past fifteen minutes.** Each login asks a [`TokenCache`](rds_iam::TokenCache) for a token.
 //!   The cache refreshes the token before it expires. While the source of the credentials is down, logins keep working

@@ -66,7 +66,7 @@ fn read_roots(file: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
         .with_context(|| format!("the root certificates in {file:?} cannot be read"))
 }
 
-/// The roots of RDS in all regions, and the roots of RDS Proxy and Aurora Serverless.
+/// The roots of RDS in all regions, and the roots of RDS Proxy, Aurora Serverless and Aurora DSQL.
 fn built_in_roots() -> Vec<CertificateDer<'static>> {
     [rds_roots::RDS_ROOT_CERTS, rds_roots::AMAZON_ROOT_CERTS].concat()
 }
