@@ -15,7 +15,7 @@ use crate::{Error, Login, Token, TokenCache, TokenCacheBuilder, imds, login};
 /// The credentials come from the SDK's default chain: the environment, the profile, web identity, a container's role or
 /// an instance's role. Tokens and credentials are cached by [`shared_cache`].
 ///
-/// The token is signed for the region in the host's name. If the name holds none, the region of the environment, the
+/// The host is an endpoint of Amazon RDS, or of a cluster of Aurora DSQL. The token is signed for the region in the host's name. If the name holds none, the region of the environment, the
 /// profile or the instance is used, in this order. Only the instance's region costs a request.
 ///
 /// Any async runtime will do, because the SDK runs on threads of this crate.

@@ -17,19 +17,18 @@ const PARTITIONS: [(&str, &str); 6] = [
     ("us-isof-", "csp.hci.ic.gov"),
 ];
 
-/// The DNS suffix of Aurora DSQL's clusters.
+/// The DNS suffix of Aurora DSQL's clusters ([Aurora DSQL user guide, *Generating an authentication
+/// token*](https://docs.aws.amazon.com/aurora-dsql/latest/userguide/SECTION_authentication-token.html)). AWS has published no
+/// names for other partitions. GovCloud (US) shares the suffix here, as it shares the suffix of RDS.
 const DSQL_DNS_SUFFIX: &str = "on.aws";
 
-/// Returns the service and the region in the name of an endpoint, or `None` if the name holds none.
+/// Returns the service and the region in the name of an endpoint, or `None` if the name is not such an endpoint.
 ///
 /// `host` is in lower case, without a trailing dot.
 pub(crate) fn parse(host: &str) -> Option<(Service, &str)> {
-    let rds = || Some((Service::RdsDb, region_of_rds(host)?));
-    let dsql = || Some((Service::Dsql, region_of_dsql(host)?));
-    let (service, region) = rds().or_else(dsql)?;
-    host.split('.')
-        .all(is_dns_label)
-        .then_some((service, region))
+    let rds = region_of_rds(host).map(|region| (Service::RdsDb, region));
+    rds.or_else(|| Some((Service::Dsql, region_of_dsql(host)?)))
+        .filter(|_| host.split('.').all(is_dns_label))
 }
 
 fn region_of_rds(host: &str) -> Option<&str> {
@@ -58,6 +57,7 @@ fn region_of_dsql(host: &str) -> Option<&str> {
     (labels.next().is_none()
         && (dsql == "dsql" || dsql.starts_with("dsql-"))
         && region::has_shape(region)
+        // No region of a partition with another DNS suffix.
         && dns_suffix_of(region) == DEFAULT_DNS_SUFFIX)
         .then_some(region)
 }

@@ -25,6 +25,15 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// The host is an endpoint of Amazon RDS, and the login is for Aurora DSQL.
+    #[error(
+        "the host {host} is an endpoint of Amazon RDS, not of Aurora DSQL. Leave out `for_dsql`, or give the cluster's endpoint"
+    )]
+    NotDsql {
+        /// The host of the login.
+        host: String,
+    },
+
     /// The port is 0. No server listens at port 0.
     #[error("invalid port 0. Give the database's port, such as 5432 or 3306")]
     InvalidPort,

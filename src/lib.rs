@@ -1,8 +1,9 @@
 //! Log in to Amazon RDS, Aurora and Aurora DSQL with IAM: a token in place of a password.
 //!
-//! RDS for MySQL, MariaDB and PostgreSQL and Aurora accept a *token* as a password: a SigV4 presigned URL, valid for 15
+//! RDS for MySQL, MariaDB and PostgreSQL, Aurora and Aurora DSQL accept a *token* as a password: a SigV4 presigned URL, valid for 15
 //! minutes, accepted over TLS only ([Amazon RDS user
-//! guide](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html)). This crate signs tokens
+//! guide](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html), [Aurora DSQL user
+//! guide](https://docs.aws.amazon.com/aurora-dsql/latest/userguide/authentication-authorization.html)). This crate signs tokens
 //! locally from AWS credentials, and reuses each token until shortly before it expires.
 //!
 //! ```no_run
@@ -162,6 +163,7 @@
 //! | [`Error`] | when | what to do |
 //! | --- | --- | --- |
 //! | [`InvalidHost`](Error::InvalidHost), [`InvalidPort`](Error::InvalidPort), [`InvalidUser`](Error::InvalidUser), [`InvalidUrl`](Error::InvalidUrl) | you make a `Login`, or write a token into a URL | give the database's endpoint, port and user; the error names the wrong value |
+//! | [`NotDsql`](Error::NotDsql) | you call [`Login::for_dsql`] with an endpoint of Amazon RDS | call [`Login::new`], or give the cluster's endpoint |
 //! | [`InvalidRegion`](Error::InvalidRegion) | you give a region, or the process-wide cache finds a region | give the region's name, not a zone's |
 //! | [`NoRegion`](Error::NoRegion) | neither the host's name nor the configuration names a region | [`Login::with_region`], [`TokenCacheBuilder::region`], `AWS_REGION`, or the profile's `region` |
 //! | [`NoCredentialsProvider`](Error::NoCredentialsProvider) | an `SdkConfig` has no provider | load the configuration with credentials, or use [`TokenCache::builder`] |
@@ -251,6 +253,7 @@ pub mod guide {
 
     #[doc = "[credentials]: setup#5-give-the-program-credentials"]
     #[doc = "[pools]: pools"]
+    #[doc = "[rejected-by-dsql]: rejected#aurora-dsql"]
     #[doc = include_str!("../docs/dsql.md")]
     pub mod dsql {}
 }

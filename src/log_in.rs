@@ -8,9 +8,9 @@ use crate::{Error, Login, Token, TokenCache};
 
 /// How databases report a rejected login.
 ///
-/// A driver's error is a rejection if the error has one of these codes. For PostgreSQL the codes are SQLSTATEs. For MySQL
-/// and MariaDB the code is the number of an error, because their SQLSTATE `28000` has other causes too. Aurora DSQL has a
-/// message.
+/// An error of PostgreSQL or Aurora DSQL is a rejection if [`is_postgres_rejection`](rejection::is_postgres_rejection) says so.
+/// An error of MySQL or MariaDB is a rejection if its number is
+/// [`ER_ACCESS_DENIED_ERROR`](rejection::ER_ACCESS_DENIED_ERROR), because SQLSTATE `28000` has other causes there.
 pub mod rejection {
     /// PostgreSQL's SQLSTATE `invalid_authorization_specification` ([PostgreSQL, Appendix
     /// A](https://www.postgresql.org/docs/current/errcodes-appendix.html)).
@@ -26,29 +26,25 @@ pub mod rejection {
     /// Error 1045 of MySQL and MariaDB ([`ER_ACCESS_DENIED_ERROR`](https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html)).
     pub const ER_ACCESS_DENIED_ERROR: u16 = 1045;
 
-    /// The message of Aurora DSQL. The error's hint has the reason ([Aurora DSQL user guide,
-    /// *Troubleshooting*](https://docs.aws.amazon.com/aurora-dsql/latest/userguide/troubleshooting.html)).
-    ///
-    /// Clusters send this message with the SQLSTATE `08006`, `connection_failure`, which has other causes too. The guide does
-    /// not name the SQLSTATE.
-    pub const DSQL_ACCESS_DENIED: &str = "unable to accept connection, access denied";
+    /// The messages of Aurora DSQL. AWS documents the second ([Aurora DSQL user guide,
+    /// *Troubleshooting*](https://docs.aws.amazon.com/aurora-dsql/latest/userguide/troubleshooting.html)), and [an agent skill
+    /// of AWS](https://github.com/awslabs/mcp/blob/main/src/aurora-dsql-mcp-server/skills/dsql-skill/references/troubleshooting.md)
+    /// has the first. Users report the first with SQLSTATE `08006`, `connection_failure`, which has other causes too.
+    const DSQL_MESSAGES: [&str; 2] = [
+        "unable to accept connection, access denied",
+        "IAM authentication failed",
+    ];
 
     /// Whether an error of PostgreSQL or Aurora DSQL says that the login was rejected.
     ///
-    /// ```
-    /// use rds_iam::rejection;
-    ///
-    /// fn is_rejection(error: &tokio_postgres::Error) -> bool {
-    ///     let error = error.as_db_error();
-    ///     error.is_some_and(|error| rejection::is_postgres(error.code().code(), error.message()))
-    /// }
-    /// ```
-    pub fn is_postgres(sqlstate: &str, message: &str) -> bool {
-        is_sqlstate(sqlstate) || message.contains(DSQL_ACCESS_DENIED)
+    /// `message` is the error's message, without detail and hint. Aurora DSQL reports a rejected login with messages of its
+    /// own: `unable to accept connection, access denied` and `IAM authentication failed`.
+    pub fn is_postgres_rejection(sqlstate: &str, message: &str) -> bool {
+        is_sqlstate(sqlstate) || DSQL_MESSAGES.iter().any(|dsql| message.contains(dsql))
     }
 
-    /// Whether PostgreSQL's SQLSTATE says that the login was rejected. For errors that may come from Aurora DSQL, use
-    /// [`is_postgres`].
+    /// Whether PostgreSQL's SQLSTATE says that the login was rejected. If the database may be Aurora DSQL, use
+    /// [`is_postgres_rejection`].
     pub fn is_sqlstate(sqlstate: &str) -> bool {
         [INVALID_AUTHORIZATION_SPECIFICATION, INVALID_PASSWORD].contains(&sqlstate)
     }
@@ -85,7 +81,7 @@ impl TokenCache {
     ///     };
     ///     let is_rejection = |error: &Error| {
     ///         let error = error.as_db_error();
-    ///         error.is_some_and(|error| rejection::is_postgres(error.code().code(), error.message()))
+    ///         error.is_some_and(|error| rejection::is_postgres_rejection(error.code().code(), error.message()))
     ///     };
     ///     cache.log_in(login, connect, is_rejection).await
     /// }

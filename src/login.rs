@@ -26,8 +26,8 @@ const DSQL_ADMIN: &str = "admin";
 
 /// A database's endpoint and user, validated and encoded once, to be signed many times.
 ///
-/// Sign for the database's own host and port, because the database checks both in the signature. How you reach the
-/// database (a tunnel, a CNAME, an IP address) does not matter. Nothing is resolved.
+/// Sign for the database's own host and port. Amazon RDS checks both in the signature, Aurora DSQL only the host. How you
+/// reach the database (a tunnel, a CNAME, an IP address) does not matter. Nothing is resolved.
 ///
 /// The host's name says which [`Service`] checks the token, Amazon RDS or Aurora DSQL, and in which region.
 ///
@@ -49,8 +49,6 @@ pub struct Login {
     port: u16,
     user: String,
     service: Service,
-    /// Whether the service was given, because the host's name tells none.
-    is_service_given: bool,
     host_region: Option<String>,
     /// The given region, if different from the host's.
     other_region: Option<String>,
@@ -67,7 +65,9 @@ impl Login {
     ///
     /// - The host is a DNS name or an IP address, IPv6 with or without brackets. A DNS name has at most 253 bytes, in labels
     ///   of 1 to 63 letters, digits, `-` and `_`. The name is put into lower case and loses a trailing dot.
-    /// - The user is case-sensitive and is signed byte for byte. Do not URL-encode the user.
+    /// - The user is case-sensitive. Do not URL-encode the user. For Amazon RDS the user is signed, byte for byte. For Aurora
+    ///   DSQL the user only decides the action: `DbConnectAdmin` for `admin`, otherwise `DbConnect`. So all users of a cluster
+    ///   except `admin` get the same token.
     ///
     /// # Errors
     ///
@@ -76,41 +76,40 @@ impl Login {
     /// - [`Error::InvalidUser`] if the user is empty, has control characters or is longer than 512 bytes. No database
     ///   allows a longer name.
     pub fn new(host: &str, port: u16, user: &str) -> Result<Login, Error> {
-        Login::for_service(host, port, user, None)
+        Login::with_default_service(Service::RdsDb, host, port, user)
     }
 
-    /// Makes a login of `user` at an Aurora DSQL cluster, if the host's name does not say that it is a cluster.
+    /// Makes a login of `user` at an Aurora DSQL cluster whose endpoint has another form than `CLUSTER.dsql.REGION.on.aws`.
     ///
-    /// [`new`](Login::new) knows names such as `CLUSTER.dsql.REGION.on.aws`. Give the name that the cluster accepts in the
-    /// signature, not a CNAME or a tunnel that leads there. The token is signed for the host and the region alone: all users
-    /// but `admin` share the same token. The port is where to connect, usually 5432.
+    /// For example in a partition for which AWS has published no endpoints. If the host's name has no region, also call
+    /// [`with_region`](Login::with_region). For a CNAME or a tunnel, use [`new`](Login::new) with the cluster's own endpoint,
+    /// because the cluster checks the host in the signature.
     ///
     /// # Errors
     ///
-    /// As [`new`](Login::new), and [`Error::InvalidHost`] if the host is an endpoint of Amazon RDS.
+    /// As [`new`](Login::new), and [`Error::NotDsql`] if the host is an endpoint of Amazon RDS.
     pub fn for_dsql(host: &str, port: u16, user: &str) -> Result<Login, Error> {
-        Login::for_service(host, port, user, Some(Service::Dsql))
+        let login = Login::with_default_service(Service::Dsql, host, port, user)?;
+        match login.service {
+            Service::Dsql => Ok(login),
+            Service::RdsDb => Err(Error::NotDsql { host: login.host }),
+        }
     }
 
-    fn for_service(
-        given_host: &str,
+    /// Makes a login for the service in the host's name, or for `default_service`.
+    fn with_default_service(
+        default_service: Service,
+        host: &str,
         port: u16,
         user: &str,
-        given_service: Option<Service>,
     ) -> Result<Login, Error> {
-        let host = normalize_host(given_host)?;
+        let host = normalize_host(host)?;
         if port == 0 {
             return Err(Error::InvalidPort);
         }
         validate_user(user)?;
         let (host_service, host_region) = endpoint::parse(&host).unzip();
-        let service = given_service.or(host_service).unwrap_or(Service::RdsDb);
-        if host_service.is_some_and(|host_service| host_service != service) {
-            return Err(Error::InvalidHost {
-                host: excerpt(given_host),
-                reason: "it is an endpoint of Amazon RDS, not of Aurora DSQL",
-            });
-        }
+        let service = host_service.unwrap_or(default_service);
         let (authority, query_start) = match service {
             Service::RdsDb => (
                 format!("{host}:{port}"),
@@ -121,7 +120,6 @@ impl Login {
         };
         Ok(Login {
             service,
-            is_service_given: given_service.is_some() && host_service.is_none(),
             host_region: host_region.map(str::to_owned),
             other_region: None,
             token_start: format!("{authority}/?"),
@@ -141,6 +139,7 @@ impl Login {
     /// # Errors
     ///
     /// - [`Error::InvalidUrl`] if the scheme is none of these, if the host or the user is missing, or if the user is not UTF-8.
+    /// - [`Error::InvalidUrl`] if the scheme is MySQL's or MariaDB's, and the host is a cluster of Aurora DSQL.
     /// - [`Error::InvalidUrl`] if the URL's query names a `host`, `port` or `user` too, because drivers do not agree on
     ///   the value to use.
     /// - Otherwise as [`Login::new`].
@@ -171,7 +170,13 @@ impl Login {
         if user.is_empty() {
             return Err(invalid("it names no user"));
         }
-        Login::new(host, url.port().unwrap_or(default_port), &user)
+        let login = Login::new(host, url.port().unwrap_or(default_port), &user)?;
+        if login.service == Service::Dsql && matches!(url.scheme(), "mysql" | "mariadb") {
+            return Err(invalid(
+                "its host is a cluster of Aurora DSQL, which speaks the protocol of PostgreSQL",
+            ));
+        }
+        Ok(login)
     }
 
     /// Returns the same login, signed for `region` instead of the region in the host's name.
@@ -216,6 +221,13 @@ impl Login {
         self.other_region.as_deref().or(self.host_region.as_deref())
     }
 
+    /// Whether [`new`](Login::new) makes this login: neither the service nor the region was given.
+    fn follows_from_parts(&self) -> bool {
+        // A host with a service in its name has a region too.
+        let is_service_of_host = self.service == Service::RdsDb || self.host_region.is_some();
+        is_service_of_host && self.other_region.is_none()
+    }
+
     pub(crate) fn token_start(&self) -> &str {
         &self.token_start
     }
@@ -236,7 +248,7 @@ impl PartialEq for Login {
         self.host == other.host
             && self.port == other.port
             && self.user == other.user
-            && self.is_service_given == other.is_service_given
+            && self.service == other.service
             && self.other_region == other.other_region
     }
 }
@@ -274,8 +286,7 @@ impl Equivalent<Login> for LoginParts<'_> {
         self.host == login.host
             && self.port == login.port
             && self.user == login.user
-            && !login.is_service_given
-            && login.other_region.is_none()
+            && login.follows_from_parts()
     }
 }
 

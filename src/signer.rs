@@ -13,8 +13,10 @@ use crate::{Error, Login, Service, Token, region};
 
 /// RDS accepts a token for 15 minutes after the signing, even if a longer time is requested ([Amazon RDS user
 /// guide, *IAM database
-/// authentication*](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html)). Aurora DSQL would
-/// accept longer, and gets the same.
+/// authentication*](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html)). Aurora DSQL
+/// accepts up to a week, if requested ([Aurora DSQL user guide, *Generating an authentication
+/// token*](https://docs.aws.amazon.com/aurora-dsql/latest/userguide/SECTION_authentication-token.html)). This crate requests
+/// the same lifetime for both.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(900);
 
 // The query between the values. The parameters are sorted, as SigV4 demands. A `Login` has the beginning of the query, and
@@ -33,9 +35,9 @@ type Hex = [u8; HEX_LEN];
 /// `HHMMSSZ`
 type TimeOfDay = [u8; 7];
 
-/// Signs tokens with one set of credentials in one region. Pure computation: no clock, no environment, no I/O.
+/// Signs tokens with one set of credentials in one region, for any service. Pure computation: no clock, no environment, no I/O.
 ///
-/// Make a signer once, for all logins. The signer stores the key of a day, and the texts that do not change from token to
+/// Make a signer once, for all logins. The signer stores the key of a day and a service, and the texts that do not change from token to
 /// token.
 ///
 /// ```
@@ -61,7 +63,7 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// Makes a signer for Amazon RDS, with the key of the UTC day of `now`.
+    /// Makes a signer with the key of the UTC day of `now`, for Amazon RDS.
     ///
     /// # Errors
     ///
@@ -71,7 +73,8 @@ impl Signer {
         Signer::for_service(Service::RdsDb, credentials, region, now)
     }
 
-    /// Makes a signer for a service, with the key of the UTC day of `now`.
+    /// Makes a signer with the key of the UTC day of `now`, for `service`. The signer signs logins of the other service too,
+    /// but derives a key for each.
     ///
     /// # Errors
     ///
@@ -189,7 +192,7 @@ struct Scope {
     string_to_sign_start: String,
     /// The string to sign between the time of day and the hash: the line `YYYYMMDD/REGION/SERVICE/aws4_request`.
     credential_scope_line: String,
-    /// The query between the user and the time of day.
+    /// The query between the beginning and the time of day.
     credential: String,
 }
 
@@ -343,6 +346,11 @@ fn ascii(digits: &[u8]) -> &str {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
 mod tests {
     use serde_json::Value;
 
@@ -350,7 +358,7 @@ mod tests {
 
     /// AWS's vectors are signed for 450 s. Only one text depends on the lifetime.
     #[test]
-    fn dsql_tokens_are_equal_to_those_in_the_tests_of_the_sdk() {
+    fn dsql_tokens_equal_the_vectors_of_the_sdk() {
         let rows = include_str!("../tests/data/dsql-vectors.jsonl").lines();
         for row in rows.map(|line| serde_json::from_str::<Value>(line).unwrap()) {
             let text = |name: &str| row[name].as_str().unwrap();

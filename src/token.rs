@@ -43,7 +43,9 @@ impl Token {
     /// earlier. From this instant on the database rejects the token.
     ///
     /// The expiry counts when a connection is opened. Open connections stay open ([Amazon RDS user guide, *IAM database
-    /// authentication*](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html)).
+    /// authentication*](https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html)). Aurora DSQL closes a
+    /// connection after 60 minutes ([Aurora DSQL user guide, *Cluster quotas and database
+    /// limits*](https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html)).
     pub fn expires_at(&self) -> SystemTime {
         self.expires_at
     }

@@ -115,7 +115,8 @@ fn dsql_tokens_are_equal_to_those_of_boto3() {
         let session_token = row["session_token"].as_str().map(Into::into);
         let keys = [text("access_key"), text("secret_key")];
         let credentials = Credentials::new(keys[0], keys[1], session_token, None, "test");
-        let login = Login::for_dsql(text("host"), 5432, text("user")).unwrap();
+        let login = Login::new(text("host"), 5432, text("user")).unwrap();
+        assert_eq!(login.service(), Service::Dsql);
         let now = unix(row["epoch"].as_u64().unwrap());
         let token = Signer::for_service(Service::Dsql, &credentials, text("region"), now)
             .and_then(|signer| signer.sign(&login, now))

@@ -155,6 +155,7 @@ fn a_rejection_of_postgresql_has_an_sqlstate_and_a_rejection_of_dsql_a_message()
         ),
         ("08006", "unable to accept connection, access denied", true),
         ("28000", "unable to accept connection, access denied", true),
+        ("08006", "IAM authentication failed for user \"app\"", true),
         (
             "08006",
             "unable to accept connection, sni was not received",
@@ -167,7 +168,7 @@ fn a_rejection_of_postgresql_has_an_sqlstate_and_a_rejection_of_dsql_a_message()
         ),
         ("3D000", "database \"app\" does not exist", false),
     ] {
-        let outcome = rejection::is_postgres(sqlstate, message);
+        let outcome = rejection::is_postgres_rejection(sqlstate, message);
         assert_eq!(outcome, is_rejection, "{sqlstate} {message}");
     }
 }

@@ -368,8 +368,8 @@ fn a_login_for_dsql_is_equal_to_a_new_login_if_the_host_names_a_cluster() {
 #[test]
 fn a_login_for_dsql_at_an_endpoint_of_rds_is_an_error() {
     let error = Login::for_dsql(HOST, 5432, "jane").unwrap_err();
+    assert!(matches!(error, Error::NotDsql { .. }), "{error:?}");
     assert_names(&error, "host", HOST);
-    assert_names(&error, "host", "RDS");
 }
 
 #[test]
@@ -558,6 +558,22 @@ mod urls {
             }
             let login = login(&format!("{scheme}://jane@{HOST}:15432/main")).unwrap();
             assert_eq!(login, Login::new(HOST, 15432, "jane").unwrap());
+        }
+    }
+
+    #[test]
+    fn a_url_of_mysql_with_a_host_of_dsql_is_an_error() {
+        for (scheme, is_valid) in [
+            ("postgres", true),
+            ("postgresql", true),
+            ("mysql", false),
+            ("mariadb", false),
+        ] {
+            let login = login(&format!("{scheme}://jane@{DSQL_HOST}/postgres"));
+            assert_eq!(login.is_ok(), is_valid, "{scheme}");
+            if let Err(error) = login {
+                assert_names(&error, "URL", "PostgreSQL");
+            }
         }
     }
 

@@ -170,7 +170,10 @@ fn dsql_rejects_a_token_with_the_wrong_action_port_service_host_region_or_key() 
         let error = error.downcast::<tokio_postgres::Error>().unwrap();
         let error = error.as_db_error().unwrap();
         assert_eq!(error.code().code(), "08006");
-        assert!(rejection::is_postgres("08006", error.message()), "{error}");
+        assert!(
+            rejection::is_postgres_rejection("08006", error.message()),
+            "{error}"
+        );
         let received = servers.received(DSQL, user);
         assert_eq!(received.last().map(String::as_str), Some(reason));
     }

@@ -93,7 +93,7 @@ impl TokenCache {
     /// - PostgreSQL: SQLSTATE `28000` or `28P01` ([PostgreSQL, Appendix
     ///   A](https://www.postgresql.org/docs/current/errcodes-appendix.html)). RDS checks tokens through PAM, which reports
     ///   `28000`. A `pg_hba.conf` without a matching entry reports `28000` too, for a connection without TLS for example.
-    /// - Aurora DSQL: the message [`DSQL_ACCESS_DENIED`](crate::rejection::DSQL_ACCESS_DENIED).
+    /// - Aurora DSQL: the messages of [`is_postgres_rejection`](crate::rejection::is_postgres_rejection).
     /// - MySQL and MariaDB: error 1045
     ///   ([`ER_ACCESS_DENIED_ERROR`](https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html)).
     ///

@@ -28,7 +28,7 @@ HOSTS = [
     "ABC1DE2FGHIJ3KLMN4OPQRSTUV.dsql.{region}.on.aws",
 ]
 
-# A token of DSQL contains no user. Only `admin` needs another action, and no user that looks like `admin`.
+# A token of DSQL contains no user. Only `admin` needs another action. Users that look like `admin` do not.
 USERS = ["Admin", "ADMIN", "admin2", "administrator", "dbadmin", *boto3_vectors.USERS]
 
 

@@ -1,10 +1,11 @@
-// A PAM module that hands the user and the whole password to a program of its service's choice:
+// A PAM module that passes the user and the whole password to a program of its service's choice:
 //
 //     auth    required /path/of/pam_rds.so /path/of/verifier.py SERVER STATE
 //     account required /path/of/pam_rds.so
 //
-// runs `verifier.py SERVER STATE USER` with the password on its standard input, and lets the user in
-// when it exits with 0. (pam_exec would do, but it cuts passwords at 511 bytes.)
+// runs `verifier.py SERVER STATE USER` with the password on its standard input. If it exits with 0, the
+// user is let in. If it exits with 2, the login ends as Aurora DSQL ends it. (pam_exec would do, but it
+// cuts passwords at 511 bytes.)
 
 #define _GNU_SOURCE // memfd_create
 
@@ -52,19 +53,22 @@ static int run(char *const arguments[], int input) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-// Of PostgreSQL since version 14 (utils/elog.h). A PAM module runs inside the server that loads it. Weak, since MariaDB has none.
+// PostgreSQL's own functions for errors (utils/elog.h, version 14 and later). They are weak symbols,
+// because MariaDB loads this module too and lacks them.
 extern bool errstart(int level, const char *domain) __attribute__((weak));
 extern int errcode(int sqlstate) __attribute__((weak));
 extern int errmsg(const char *format, ...) __attribute__((weak));
+extern int errhint(const char *format, ...) __attribute__((weak));
 extern void errfinish(const char *file, int line, const char *function) __attribute__((weak));
 
-// Ends the login as Aurora DSQL ends it. PostgreSQL itself has one error for all that PAM rejects.
+// Does not return. PostgreSQL itself has a single error for all that PAM rejects.
 static void reject_as_dsql(void) {
     const int fatal = 22;
     const int connection_failure = 8 << 6 | 6 << 24; // 08006, six bits a character
-    if (errstart && errcode && errmsg && errfinish && errstart(fatal, NULL)) {
+    if (errstart && errcode && errmsg && errhint && errfinish && errstart(fatal, NULL)) {
         errcode(connection_failure);
         errmsg("unable to accept connection, access denied");
+        errhint("the verifier's reason");
         errfinish(__FILE__, __LINE__, __func__);
     }
 }
@@ -83,7 +87,7 @@ int pam_sm_authenticate(pam_handle_t *pamh, int flags, int argc, const char **ar
     char *arguments[] = {(char *)argv[0], (char *)argv[1], (char *)argv[2], (char *)user, NULL};
     int status = run(arguments, input);
     close(input);
-    if (status != 0 && strcmp(argv[1], "dsql") == 0)
+    if (status == 2)
         reject_as_dsql();
     return status == 0 ? PAM_SUCCESS : PAM_AUTH_ERR;
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/python3 -IS
 """Judges one IAM token for RDS or Aurora DSQL: `verifier.py SERVER STATE USER`, with the token on standard input.
 
-Exits with 0 when USER may log in to SERVER. README.md describes the files in the directory STATE.
+Exits with 0 when USER may log in to SERVER, and otherwise with the service's own status. README.md describes the files in the directory STATE.
 It shares nothing with the crate, so that the two cannot be wrong together.
 """
 
@@ -41,6 +41,7 @@ class Rds:
     name = "rds-db"  # In the credential scope.
     required = REQUIRED | {"DBUser"}
     lifetimes = [900]
+    status_if_refused = 1
 
     @staticmethod
     def port_suffix(port):
@@ -58,6 +59,7 @@ class Dsql:
     name = "dsql"
     required = REQUIRED
     lifetimes = range(1, 7 * 86400 + 1)
+    status_if_refused = 2
 
     @staticmethod
     def port_suffix(port):
@@ -193,28 +195,30 @@ def clock_offset(state, user):
 
 
 def verdict(token, server, state, user):
-    """"accepted" or "refused", and the reason."""
+    """The exit status, and why the token is refused."""
+    status = 1
     try:
         endpoint = read_json(state, "endpoints.json")[server]
+        status = SERVICES[endpoint["service"]].status_if_refused
         keys = read_json(state, "keys.json")
         judge(token, user, endpoint, keys, time.time() + clock_offset(state, user))
     except Refused as refused:
-        return "refused", str(refused)
+        return status, str(refused)
     except Exception as error:
         # Its message may quote a key file or a token; its type does not.
-        return "refused", f"verifier failed: {type(error).__name__}"
-    return "accepted", ""
+        return status, f"verifier failed: {type(error).__name__}"
+    return 0, ""
 
 
 def main():
     server, state, user = sys.argv[1:]
     token = sys.stdin.buffer.read()
-    judgement, reason = verdict(token, server, state, user)
+    status, reason = verdict(token, server, state, user)
     record = {
         "server": server,
         "user": os.fsencode(user).decode(errors="backslashreplace"),
         "bytes": len(token),
-        "verdict": judgement,
+        "verdict": "refused" if status else "accepted",
         "reason": reason,
     }
     try:
@@ -223,7 +227,7 @@ def main():
         os.write(received, json.dumps(record).encode() + b"\n")
     except OSError as error:
         sys.exit(f"verifier: received.jsonl: {error.strerror}")
-    sys.exit(judgement != "accepted")
+    sys.exit(status)
 
 
 if __name__ == "__main__":

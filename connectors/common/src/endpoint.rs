@@ -9,9 +9,9 @@ use crate::{InvalidOptions, Roots};
 /// The time limit of an attempt to connect, with TLS and the login. As sqlx's pool waits by default.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// When a pool replaces a connection to Aurora DSQL. DSQL closes a connection after 60 minutes, and a transaction may take 5
-/// minutes ([Aurora DSQL user guide, *Cluster quotas and database
-/// limits*](https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html)).
+/// When a pool replaces a connection to Aurora DSQL. DSQL closes a connection after 60 minutes ([Aurora DSQL user guide,
+/// *Cluster quotas and database limits*](https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html)). The
+/// margin is as long as the longest transaction, 5 minutes.
 const DSQL_MAX_LIFETIME: Duration = Duration::from_secs(55 * 60);
 
 /// The protocol of a database.
@@ -34,7 +34,7 @@ pub struct Endpoint {
     pub roots: Roots,
     /// Where to connect, if not to the database's own host and port.
     pub dial: Option<Address>,
-    /// How old a connection may be when a pool hands it out, if the database closes old connections.
+    /// How old a connection may be when a pool hands out the connection. `None` if the database closes no old connections.
     pub max_lifetime: Option<Duration>,
 }
 

@@ -33,7 +33,7 @@ pub enum InvalidOptions {
 
     /// The host is a cluster of Aurora DSQL, and the connector is for MySQL.
     #[error(
-        "the host is a cluster of Aurora DSQL, which speaks the protocol of PostgreSQL. Use a connector for PostgreSQL: rds-iam-sqlx or rds-iam-tokio-postgres"
+        "the host is a cluster of Aurora DSQL, which speaks the protocol of PostgreSQL. Use `rds_iam_sqlx::postgres` or `rds_iam_tokio_postgres`"
     )]
     DsqlOverMySql,
 

@@ -38,6 +38,7 @@ impl<D> fmt::Debug for Options<D> {
             .field("region", &self.region)
             .field("roots", &self.roots)
             .field("dial", &self.dial)
+            .field("max_lifetime", &self.max_lifetime)
             .finish_non_exhaustive()
     }
 }
@@ -93,8 +94,10 @@ impl<D> Options<D> {
         }
     }
 
-    /// Signs for Aurora DSQL, if the host's name does not say that the host is a cluster. See
+    /// Signs for Aurora DSQL, if the cluster's endpoint has another form than `CLUSTER.dsql.REGION.on.aws`. See
     /// [`Login::for_dsql`](rds_iam::Login::for_dsql).
+    ///
+    /// With a connector for MySQL, this is the error [`InvalidOptions::DsqlOverMySql`].
     pub fn for_dsql(self) -> Options<D> {
         Options {
             is_for_dsql: true,

@@ -83,7 +83,7 @@ fn dsql_is_known_by_its_name_or_by_its_setting() {
 #[test]
 fn connections_to_dsql_are_replaced_after_55_minutes() {
     let max_lifetime = |host| endpoint(new(), host).unwrap().max_lifetime;
-    let minutes = |minutes| Duration::from_secs(60 * minutes);
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
     assert_eq!(max_lifetime(DSQL_HOST), Some(minutes(55)));
     assert_eq!(max_lifetime(HOST), None);
     let given = endpoint(new().max_lifetime(minutes(1)), DSQL_HOST).unwrap();

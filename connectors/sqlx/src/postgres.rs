@@ -1,7 +1,7 @@
 //! Pools for PostgreSQL, Aurora PostgreSQL and Aurora DSQL.
 //!
-//! Aurora DSQL closes a connection after 60 minutes. sqlx replaces a connection after 30 minutes, unless you set
-//! `max_lifetime`.
+//! sqlx replaces a connection after 30 to 40 minutes. If you set `max_lifetime` or `idle_timeout`, keep their sum at 55 minutes
+//! or below for Aurora DSQL ([guide](https://docs.rs/rds-iam/latest/rds_iam/guide/dsql/#replace-connections-before-60-minutes)).
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -136,7 +136,7 @@ impl Driver for Postgres {
     fn is_rejection(error: &sqlx::Error) -> bool {
         error.as_database_error().is_some_and(|error| {
             let sqlstate = error.code().unwrap_or_default();
-            rejection::is_postgres(&sqlstate, error.message())
+            rejection::is_postgres_rejection(&sqlstate, error.message())
         })
     }
 

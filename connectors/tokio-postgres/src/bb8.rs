@@ -11,7 +11,9 @@
 //!
 //! Until the timeout the pool keeps trying to connect. [`Builder::retry_connection`] turns this off.
 //!
-//! bb8 replaces a connection after 30 minutes, unless you set `max_lifetime`. Aurora DSQL closes a connection after 60 minutes.
+//! bb8 replaces a connection after 30 minutes. If you set `max_lifetime`, keep it at 55 minutes or below for Aurora DSQL
+//! ([guide](https://docs.rs/rds-iam/latest/rds_iam/guide/dsql/#replace-connections-before-60-minutes)).
+//!
 //! bb8 has a task of its own that closes old connections. The task ends up to 30 s after the pool was dropped.
 
 use std::fmt;

@@ -219,7 +219,8 @@ fn tls(config: &Config, endpoint: &Endpoint) -> Result<MakeRustlsConnect, Invali
 
 fn is_rejection(error: &tokio_postgres::Error) -> bool {
     let error = error.as_db_error();
-    error.is_some_and(|error| rejection::is_postgres(error.code().code(), error.message()))
+    error
+        .is_some_and(|error| rejection::is_postgres_rejection(error.code().code(), error.message()))
 }
 
 /// Whether TLS failed. The driver has no other sign of a server without TLS than the error's text.

@@ -1,7 +1,7 @@
 //! Pools of deadpool-postgres.
 //!
-//! Aurora DSQL closes a connection after 60 minutes, so [`connect`] and [`connect_with`] make the pool replace a connection to
-//! DSQL that is 55 minutes old. deadpool itself has no such limit. `RecyclingMethod::Clean` needs features that DSQL lacks.
+//! [`connect`] and [`connect_with`] make the pool replace a connection to Aurora DSQL after 55 minutes
+//! ([guide](https://docs.rs/rds-iam/latest/rds_iam/guide/dsql/#replace-connections-before-60-minutes)).
 
 use std::future::Future;
 use std::io;
@@ -56,6 +56,9 @@ pub async fn connect_with(
 }
 
 /// Returns a manager for a pool that you build yourself. No connection is opened.
+///
+/// The pool keeps a connection for as long as the database does. For Aurora DSQL, add a hook that [replaces old
+/// connections](https://docs.rs/rds-iam/latest/rds_iam/guide/dsql/#replace-connections-before-60-minutes).
 ///
 /// The pool's errors are the driver's. If there is no token, or no built-in root certificate, the driver's error has
 /// [`crate::Error`] as its cause.

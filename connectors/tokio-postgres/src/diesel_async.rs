@@ -1,7 +1,7 @@
 //! Pools of diesel-async, of its feature `deadpool`.
 //!
-//! Aurora DSQL closes a connection after 60 minutes, so [`connect`] and [`connect_with`] make the pool replace a connection to
-//! DSQL that is 55 minutes old. deadpool itself has no such limit.
+//! [`connect`] and [`connect_with`] make the pool replace a connection to Aurora DSQL after 55 minutes
+//! ([guide](https://docs.rs/rds-iam/latest/rds_iam/guide/dsql/#replace-connections-before-60-minutes)).
 //!
 //! The pool's errors keep only the text of an error. The text has all causes in a single line.
 
@@ -55,6 +55,9 @@ pub async fn connect_with(
 }
 
 /// Returns a manager for a pool that you build yourself. No connection is opened.
+///
+/// The pool keeps a connection for as long as the database does. For Aurora DSQL, add a hook that [replaces old
+/// connections](https://docs.rs/rds-iam/latest/rds_iam/guide/dsql/#replace-connections-before-60-minutes).
 ///
 /// # Errors
 ///

@@ -17,8 +17,9 @@
 //!
 //! - **TLS is verified, always**: the chain and the name of the server's certificate. A URL or options that ask for less, a
 //!   password, several hosts or a socket are errors, and nothing is sent.
-//! - **Root certificates are built in**: the roots of RDS in the host's region, and Amazon's public roots, which RDS Proxy,
-//!   Aurora Serverless and Aurora DSQL use. [`Error::NoRoots`](rds_iam_connector::Error::NoRoots) names a region without built-in roots.
+//! - **Root certificates are built in**: the roots of RDS in the host's region, and Amazon's public roots for RDS Proxy and Aurora
+//!   Serverless. For Aurora DSQL, Amazon's public roots alone.
+//!   [`Error::NoRoots`](rds_iam_connector::Error::NoRoots) names a region without built-in roots.
 //!   To trust other roots, name a file in the URL's `sslrootcert`, or call [`Options::roots`](rds_iam_connector::Options::roots).
 //! - **New connections keep working past fifteen minutes.** Each login asks a [`TokenCache`](rds_iam::TokenCache) for a token.
 //!   The cache refreshes the token before it expires. While the source of the credentials is down, logins keep working

@@ -21,11 +21,11 @@ where
     W: From<Object<M>> + Send,
 {
     if let Some(max_lifetime) = connector.max_lifetime() {
-        pool = pool.pre_recycle(at_most(max_lifetime));
+        pool = pool.pre_recycle(replace_after(max_lifetime));
     }
     let pool = pool.build().map_err(|_| InvalidOptions::Driver {
         option: "runtime",
-        reason: "the pool's timeouts need a runtime. Set `Runtime::Tokio1` of the crate `deadpool`",
+        reason: "the pool's timeouts need a runtime. Set `Runtime::Tokio1`, of `deadpool` or `deadpool_postgres`",
     })?;
     let mut timeouts = pool.timeouts();
     connector.open_first(timeouts.create).await?;
@@ -37,8 +37,9 @@ where
     }
 }
 
-/// Replaces a connection that is as old as `max_lifetime`, before the database closes the connection during a query.
-fn at_most<M: Manager>(max_lifetime: Duration) -> Hook<M> {
+/// Replaces a connection that is `max_lifetime` old, so that the pool hands out no connection that the database is about to
+/// close.
+fn replace_after<M: Manager>(max_lifetime: Duration) -> Hook<M> {
     Hook::sync_fn(move |_, metrics| match metrics.age() < max_lifetime {
         true => Ok(()),
         false => Err(HookError::message("the connection is too old")),

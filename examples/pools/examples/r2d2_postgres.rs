@@ -71,7 +71,9 @@ impl ManageConnection for Manager {
         };
         let is_rejection = |error: &Error| {
             let error = error.as_db_error();
-            error.is_some_and(|error| rejection::is_postgres(error.code().code(), error.message()))
+            error.is_some_and(|error| {
+                rejection::is_postgres_rejection(error.code().code(), error.message())
+            })
         };
         let connected = self
             .cache

@@ -9,11 +9,11 @@ use ::diesel_async::pooled_connection::deadpool as diesel_deadpool;
 use rds_iam_sqlx::postgres as sqlx_postgres;
 use rds_iam_tokio_postgres as pg;
 use rustls::server::Acceptor;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgDatabaseError, PgPoolOptions};
 
 use crate::harness::{Harness, Key, minutes};
 use crate::pools::*;
-use crate::servers::DSQL;
+use crate::servers::{DSQL, Engine};
 use crate::{new_connections_log_in_and_old_ones_still_work, one_rejection_of_revoked_credentials};
 
 macro_rules! for_each_postgres_connector {
@@ -21,11 +21,8 @@ macro_rules! for_each_postgres_connector {
         mod $sentence {
             use crate::pools::*;
 
-            crate::of_pool!($sentence, sqlx_postgres, SqlxPostgres);
-            crate::of_pool!($sentence, tokio_postgres, TokioPostgres);
-            crate::of_pool!($sentence, deadpool_postgres, DeadpoolPostgres);
-            crate::of_pool!($sentence, bb8_postgres, Bb8Postgres);
-            crate::of_pool!($sentence, diesel_async, DieselAsync);
+            crate::of_each_postgres_connector!($sentence);
+            crate::of_pool!($sentence, r2d2_postgres, R2d2Postgres);
         }
     )* };
 }
@@ -36,7 +33,6 @@ for_each_postgres_connector! {
     credentials_revoked_for_a_cluster_cost_one_rejection
     a_rejected_user_of_a_cluster_leaves_the_pool_of_another_user_alone
     a_cluster_that_rejects_two_tokens_is_an_error_that_says_so
-    no_token_is_sent_to_a_cluster_under_a_root_of_rds
 }
 
 fn new_connections_to_a_cluster_log_in_after_tokens_have_expired<P: Pool>() {
@@ -64,6 +60,8 @@ fn a_rejected_user_of_a_cluster_leaves_the_pool_of_another_user_alone<P: Pool>()
         pool.connection().unwrap(),
         pool_of_other.connection().unwrap(),
     ];
+    let token = |user| harness.token(user);
+    assert_eq!(token(harness.user).as_str(), token(other.user).as_str());
 
     harness.servers.move_clock(harness.user, 3600);
     let error = pool.connection().err().unwrap();
@@ -82,24 +80,22 @@ fn a_cluster_that_rejects_two_tokens_is_an_error_that_says_so<P: Pool>() {
     harness.hand_out(&unknown, None);
     let pool = P::open(harness.target());
     let error = pool.and_then(|pool| pool.connection()).err().unwrap();
-    let error = chain(&error).to_string();
-    assert!(error.contains("rejected the token"), "{error}");
-    assert!(error.contains("access denied"), "{error}");
-    assert_eq!(harness.received(), ["unknown access key"; 2]);
-}
-
-fn no_token_is_sent_to_a_cluster_under_a_root_of_rds<P: Pool>() {
-    let harness = Harness::at(DSQL, P::USER);
-    harness.hand_out(&Key::new(), None);
-    for ca in [Some(harness.servers.ca()), None] {
-        let mut target = harness.target();
-        target.ca = ca;
-        let connection = P::open(target).and_then(|pool| pool.connection());
-        let error = connection.err().expect("no verified server");
-        let error = chain(&error).to_string();
-        assert!(error.contains("invalid peer certificate"), "{error}");
-    }
-    assert_eq!(harness.received(), [""; 0]);
+    let shown = chain(&error).to_string();
+    assert!(shown.contains("access denied"), "{shown}");
+    // The text of sqlx's errors has no hint.
+    let sqlx = error.chain().find_map(|cause| cause.downcast_ref());
+    let hint = match sqlx {
+        Some(sqlx::Error::Database(error)) => {
+            let error = error.try_downcast_ref::<PgDatabaseError>();
+            error.and_then(PgDatabaseError::hint).unwrap().to_owned()
+        }
+        _ => shown,
+    };
+    assert!(hint.contains("the verifier's reason"), "{hint}");
+    // The pool of r2d2 tries again until its timeout.
+    let received = harness.received();
+    assert!(received.len() >= 2, "{received:?}");
+    assert!(received.iter().all(|it| it == "unknown access key"));
 }
 
 // The host's name
@@ -189,6 +185,13 @@ fn mysql_connectors_say_that_dsql_speaks_postgresql() {
 
 // The lifetime of connections
 
+#[test]
+fn sqlx_replaces_a_connection_after_40_minutes_at_the_latest() {
+    let options = PgPoolOptions::new();
+    assert_eq!(options.get_max_lifetime(), Some(minutes(30)));
+    assert_eq!(options.get_idle_timeout(), Some(minutes(10)));
+}
+
 /// A test cannot wait for the real limit of 55 minutes.
 #[test]
 #[ignore = "needs the servers of tests/rds: run scripts/test"]
@@ -196,7 +199,7 @@ fn pools_of_deadpool_replace_a_connection_to_a_cluster_before_the_cluster_closes
     for (max_lifetime, logins) in [(Duration::ZERO, 3), (minutes(1), 1)] {
         let harness = Harness::at(DSQL, "pool_9");
         harness.hand_out(&Key::new(), None);
-        let url = harness.target().url(SqlxPostgres::ENGINE);
+        let url = harness.target().url(Engine::Postgres);
         let options = pg::options(&url).unwrap().cache(harness.cache().clone());
         let options = options.max_lifetime(max_lifetime);
         runtime().block_on(async {

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future;
 use aws_smithy_async::rt::sleep::Sleep;
-use rds_iam::{AsyncSleep, Credentials, ProvideCredentials, TimeSource, TokenCache};
+use rds_iam::{AsyncSleep, Credentials, Login, ProvideCredentials, TimeSource, Token, TokenCache};
 use serde_json::{Map, Value, json};
 use tokio::runtime::EnterGuard;
 use tokio::sync::oneshot;
@@ -285,6 +285,13 @@ impl Harness {
 
     pub fn cache(&self) -> &TokenCache {
         &self.cache
+    }
+
+    /// The cached token of a user of the server.
+    pub fn token(&self, user: &str) -> Token {
+        let Target { host, port, .. } = self.target();
+        let login = Login::new(host, port, user).unwrap();
+        runtime().block_on(self.cache.token(&login)).unwrap()
     }
 
     pub fn open<P: Pool>(&self) -> P {

@@ -29,14 +29,20 @@ macro_rules! for_each_pool {
     )* };
 }
 
-macro_rules! of_each_connector {
+macro_rules! of_each_postgres_connector {
     ($sentence:ident) => {
         crate::of_pool!($sentence, sqlx_postgres, SqlxPostgres);
-        crate::of_pool!($sentence, sqlx_mysql, SqlxMySql);
         crate::of_pool!($sentence, tokio_postgres, TokioPostgres);
         crate::of_pool!($sentence, deadpool_postgres, DeadpoolPostgres);
         crate::of_pool!($sentence, bb8_postgres, Bb8Postgres);
         crate::of_pool!($sentence, diesel_async, DieselAsync);
+    };
+}
+
+macro_rules! of_each_connector {
+    ($sentence:ident) => {
+        crate::of_each_postgres_connector!($sentence);
+        crate::of_pool!($sentence, sqlx_mysql, SqlxMySql);
         crate::of_pool!($sentence, mysql_async, MySqlAsync);
         crate::of_pool!($sentence, deadpool_mysql, DeadpoolMySql);
     };
@@ -52,7 +58,7 @@ macro_rules! of_pool {
     };
 }
 
-pub(crate) use {of_each_connector, of_pool};
+pub(crate) use {of_each_connector, of_each_postgres_connector, of_pool};
 
 for_each_pool! {
     new_connections_log_in_and_old_ones_still_work_after_tokens_have_expired

@@ -140,9 +140,11 @@ impl Pool for SqlxPostgres {
 }
 
 fn is_sqlx_rejection(error: &sqlx::Error) -> bool {
-    // PostgreSQL through PAM and MariaDB, or Aurora DSQL.
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| code == "28000" || code == "08006")
+    error.as_database_error().is_some_and(|error| {
+        // PAM and MariaDB, or Aurora DSQL.
+        let code = error.code().unwrap_or_default();
+        code == "28000" || code == "08006" && error.message().contains("access denied")
+    })
 }
 
 pub struct SqlxMySql(pub sqlx::MySqlPool);
