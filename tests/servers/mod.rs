@@ -104,6 +104,11 @@ impl Servers {
         self.text("dsql_private_link_host")
     }
 
+    /// A name to dial, with two addresses. A server listens at one of them.
+    pub fn dialled_name(&self) -> &str {
+        self.text("dialled_name")
+    }
+
     /// A second name in the certificate of [`Engine::server`], in a region that has no built-in roots.
     pub fn host_without_roots(&self) -> &str {
         self.text("host_without_roots")

@@ -14,8 +14,8 @@ use crate::driver::{ConnectOptions, Driver, Tls, without_panic};
 /// How often a pool is looked at.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// After so many periods without a test of the token, credentials are fetched again. A token lasts for 15.
-const MAX_PERIODS_WITHOUT_TEST: u32 = 14;
+/// After so many periods without a test of the token, credentials are fetched again.
+const MAX_PERIODS_WITHOUT_TEST: u32 = 5;
 
 pub(crate) struct Refresher<D: Driver> {
     pool: Pool<D>,
@@ -231,20 +231,27 @@ mod tests {
     }
 
     #[test]
-    fn the_credentials_of_a_pool_with_an_idle_connection_or_without_room_are_fetched_every_14_minutes()
+    fn the_credentials_of_a_pool_with_an_idle_connection_or_without_room_are_fetched_every_5_minutes()
      {
         for sample in [(3, 1), (10, 0)] {
-            let fetches = [(14, Step::FetchCredentials), (28, Step::FetchCredentials)];
+            let fetches = [5, 10, 15, 20, 25].map(|minute| (minute, Step::FetchCredentials));
             assert_eq!(actions([sample; 28]), fetches);
         }
     }
 
     #[test]
-    fn a_pool_without_connections_is_tested_once_and_then_its_credentials_are_fetched_every_14_minutes()
+    fn a_pool_without_connections_is_tested_once_and_then_its_credentials_are_fetched_every_5_minutes()
      {
         assert_eq!(
             actions([(0, 0); 28]),
-            [(1, Step::TestLogin), (15, Step::FetchCredentials)]
+            [
+                (1, Step::TestLogin),
+                (6, Step::FetchCredentials),
+                (11, Step::FetchCredentials),
+                (16, Step::FetchCredentials),
+                (21, Step::FetchCredentials),
+                (26, Step::FetchCredentials),
+            ]
         );
     }
 

@@ -1,13 +1,15 @@
 //! How a connection is opened, for the client and for all pools.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rds_iam::{Token, rejection};
-use rds_iam_connector::{CONNECT_TIMEOUT, Endpoint, InvalidOptions, Protocol};
+use rds_iam_connector::{Address, CONNECT_TIMEOUT, Endpoint, InvalidOptions, Protocol};
 use rustls::ClientConfig;
 use tokio::task::JoinHandle;
-use tokio_postgres::config::{ChannelBinding, Host, SslMode, SslNegotiation};
+use tokio_postgres::config::{ChannelBinding, Host, LoadBalanceHosts, SslMode, SslNegotiation};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -25,7 +27,7 @@ pub(crate) type Connected = (
 /// Opens connections to a database.
 pub(crate) struct Connector {
     endpoint: Endpoint,
-    /// The driver's settings without host, port and password.
+    /// The driver's settings without host, address, port and password.
     config: Config,
     /// Shared by all connections, so that they can resume TLS sessions.
     tls: MakeRustlsConnect,
@@ -58,14 +60,10 @@ impl Connector {
     }
 
     async fn log_in(&self, token: Token) -> Result<Connected, tokio_postgres::Error> {
-        let mut config = match self.addressed().await {
-            Ok(config) => config,
-            Err(error) => return Err(driver_error(error).await),
-        };
+        let mut config = self.config.clone();
         config.password(token.as_str());
         // The driver's own limit is for TCP only.
-        let connecting = config.connect(self.tls.clone());
-        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+        match tokio::time::timeout(CONNECT_TIMEOUT, self.try_addresses(config)).await {
             Ok(connected) => connected,
             Err(_) => {
                 let text = "the server has not answered for 30 s";
@@ -74,23 +72,55 @@ impl Connector {
         }
     }
 
-    /// The driver's settings with host and port. `host` is the name that TLS verifies, also if another address is dialled.
-    async fn addressed(&self) -> io::Result<Config> {
-        let mut config = self.config.clone();
-        let host = self.endpoint.server_name();
-        match &self.endpoint.dial {
-            None => {
-                config.host(host).port(self.endpoint.login.port());
-            }
-            Some(dial) => {
-                config.port(dial.port);
-                // The driver wants a name for each address.
-                for address in tokio::net::lookup_host((&*dial.host, dial.port)).await? {
-                    config.host(host).hostaddr(address.ip());
+    /// Tries the addresses of the host in turn. Unlike the driver, stops at the first server that answers: the next address
+    /// would get the same token, and its error would hide the answer.
+    async fn try_addresses(&self, config: Config) -> Result<Connected, tokio_postgres::Error> {
+        let addresses = match self.addresses().await {
+            Ok(addresses) => addresses,
+            Err(error) => return Err(driver_error(error).await),
+        };
+        let mut last_error = None;
+        for address in &addresses {
+            let config = self.addressed(config.clone(), *address, addresses.len());
+            match config.connect(self.tls.clone()).await {
+                Err(error) if error.as_db_error().is_none() && !is_tls(&error) => {
+                    last_error = Some(error);
                 }
+                outcome => return outcome,
             }
         }
-        Ok(config)
+        match last_error {
+            Some(error) => Err(error),
+            None => {
+                let error = io::Error::other("the host's name has no address");
+                Err(driver_error(error).await)
+            }
+        }
+    }
+
+    /// The driver's settings with an address of the host, one of `count`. TLS verifies the host's name, whatever the address.
+    fn addressed(&self, mut config: Config, address: SocketAddr, count: usize) -> Config {
+        config
+            .host(self.endpoint.server_name())
+            .hostaddr(address.ip())
+            .port(address.port());
+        if config.get_connect_timeout().is_none() {
+            // An address without a server leaves time for the next address.
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            config.connect_timeout(CONNECT_TIMEOUT / count);
+        }
+        config
+    }
+
+    async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        let Address { host, port } = self.endpoint.address();
+        let addresses = tokio::net::lookup_host((&*host, port)).await?;
+        let mut addresses: Vec<SocketAddr> = addresses.collect();
+        if self.config.get_load_balance_hosts() == LoadBalanceHosts::Random {
+            let by_chance = RandomState::new();
+            addresses.sort_by_key(|address| by_chance.hash_one(address));
+        }
+        Ok(addresses)
     }
 }
 
@@ -306,7 +336,13 @@ mod tests {
     async fn dialled_addresses_keep_the_name_that_tls_verifies() {
         let url = "postgres://app@mydb.abc123xyz.us-east-1.rds.amazonaws.com:6000/shop";
         let options = crate::options(url).unwrap().dial("127.0.0.1:15432");
-        let config = Connector::new(options).unwrap().addressed().await.unwrap();
+        let connector = Connector::new(options).unwrap();
+        let addresses = connector.addresses().await.unwrap();
+        assert_eq!(
+            addresses,
+            ["127.0.0.1:15432".parse::<SocketAddr>().unwrap()]
+        );
+        let config = connector.addressed(Config::new(), addresses[0], 1);
         let host = "mydb.abc123xyz.us-east-1.rds.amazonaws.com".to_owned();
         assert_eq!(config.get_hosts(), [Host::Tcp(host)]);
         assert_eq!(
@@ -314,14 +350,29 @@ mod tests {
             ["127.0.0.1".parse::<std::net::IpAddr>().unwrap()]
         );
         assert_eq!(config.get_ports(), [15432]);
-        assert_eq!(config.get_ssl_mode(), SslMode::Require);
+    }
+
+    #[test]
+    fn addresses_share_the_time_to_connect_unless_it_is_set() {
+        let url = "postgres://app@mydb.abc123xyz.us-east-1.rds.amazonaws.com/shop";
+        let connector = Connector::new(crate::options(url).unwrap()).unwrap();
+        let address = "127.0.0.1:5432".parse().unwrap();
+        let timeout = |config: Config, count| {
+            let config = connector.addressed(config, address, count);
+            *config.get_connect_timeout().unwrap()
+        };
+        assert_eq!(timeout(Config::new(), 1), Duration::from_secs(30));
+        assert_eq!(timeout(Config::new(), 3), Duration::from_secs(10));
+        let mut given = Config::new();
+        given.connect_timeout(Duration::from_secs(5));
+        assert_eq!(timeout(given, 3), Duration::from_secs(5));
     }
 
     #[tokio::test]
     async fn an_unresolved_dialled_name_is_an_error_of_the_database() {
         let url = "postgres://app@mydb.abc123xyz.us-east-1.rds.amazonaws.com/shop";
         let options = crate::options(url).unwrap().dial("nowhere.invalid:15432");
-        let error = Connector::new(options).unwrap().addressed().await;
+        let error = Connector::new(options).unwrap().addresses().await;
         let error = driver_error(error.unwrap_err()).await;
         assert!(error.into_source().unwrap().is::<io::Error>());
     }

@@ -27,7 +27,9 @@
 //! - **Rejected logins heal.** If the database rejects a token, the login is tried once more, with a token from newly fetched
 //!   credentials. Rejections make the cache fetch credentials every 30 s at most.
 //! - **No attempt hangs.** An attempt to connect, with TLS and the login, fails after 30 s. The driver's own `connect_timeout`
-//!   is for the TCP connection only.
+//!   is for the TCP connection to each address only.
+//! - **The first server that answers decides.** If the host's name has several addresses, an address without a server is
+//!   skipped. The driver alone would also try the next address after a rejected login, and report the last error.
 //! - **No task is left behind.** The only task of this crate drives a connection, and ends when the client is dropped.
 //!
 //! # Errors

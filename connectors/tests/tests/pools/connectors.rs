@@ -184,6 +184,29 @@ mod a_dialled_address_is_connected_to_and_the_endpoint_is_signed_and_verified {
     }
 }
 
+// A name with several addresses
+
+/// The driver alone would try the second address after a rejection, and report that nothing listens there.
+#[test]
+#[ignore = "needs the servers of tests/rds: run scripts/test"]
+fn a_rejection_is_not_hidden_by_another_address_without_a_server() {
+    let harness = Harness::of::<TokioPostgres>();
+    let revoked = Key::new();
+    harness.hand_out(&revoked, None);
+    let target = harness.target();
+    let dial = format!("{}:{}", harness.servers.dialled_name(), target.port);
+    let options = rds_iam_tokio_postgres::options(&target.url(Engine::Postgres)).unwrap();
+    let options = options.cache(harness.cache().clone()).dial(&dial);
+    let connect = || runtime().block_on(rds_iam_tokio_postgres::connect_with(options.clone()));
+    let _old = connect().unwrap();
+
+    revoked.revoke();
+    harness.hand_out(&Key::new(), None);
+    let _new = connect().unwrap();
+    let received = harness.received();
+    assert_eq!(received, ["accepted", "unknown access key", "accepted"]);
+}
+
 // The options of the user
 
 #[test]
@@ -386,7 +409,7 @@ fn a_pool_of_sqlx_recovers_within_a_minute_without_a_line_of_the_users() {
 
 #[test]
 #[ignore = "needs the servers of tests/rds: run scripts/test"]
-fn a_pool_of_sqlx_with_an_idle_connection_recovers_within_15_minutes() {
+fn a_pool_of_sqlx_with_an_idle_connection_recovers_within_6_minutes() {
     let harness = Harness::of::<SqlxPostgres>();
     let revoked = Key::new();
     // Long-lived, so that only a rejection makes the cache fetch credentials.
@@ -394,7 +417,7 @@ fn a_pool_of_sqlx_with_an_idle_connection_recovers_within_15_minutes() {
     let pool: SqlxPostgres = harness.open();
     revoked.revoke();
     harness.hand_out(&Key::new(), None);
-    for _ in 0..15 {
+    for _ in 0..6 {
         harness.advance::<SqlxPostgres>(minutes(1));
     }
     let _idle = runtime().block_on(pool.0.acquire()).unwrap();
