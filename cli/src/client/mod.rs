@@ -1,0 +1,397 @@
+//! `rds-iam exec`, `rds-iam psql` and `rds-iam mysql`
+
+mod option_file;
+mod run;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::net::{IpAddr, ToSocketAddrs};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, bail, ensure};
+use rds_iam::{Service, Token};
+use rds_iam_connector::{Address, Endpoint, InvalidOptions, Options, Protocol, UrlParameters};
+use tempfile::TempDir;
+
+use crate::args::{DatabaseArgs, ExecArgs, MysqlArgs, PsqlArgs};
+use crate::client::option_file::Vendor;
+use crate::client::run::Signals;
+use crate::target::{MYSQL_PARAMETERS, Target, server_name};
+use crate::{libpq, output, token};
+
+/// The variable with the path of the option file, for scripts.
+const DEFAULTS_FILE: &str = "RDS_IAM_DEFAULTS_FILE";
+
+/// Inherited variables that would lead libpq to another server, weaken its check of the server, or make every login fail.
+const LIBPQ_REMOVED: [&str; 8] = [
+    // RDS asks for the token itself, so there is no channel to bind to, and no other method.
+    "PGCHANNELBINDING",
+    "PGREQUIREAUTH",
+    "PGDATABASE",
+    "PGHOSTADDR",
+    "PGREQUIRESSL",
+    // The settings of a service take precedence over the environment.
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    // Aurora DSQL needs the host's name in TLS.
+    "PGSSLSNI",
+];
+
+/// The same for MySQL's and MariaDB's clients.
+const MYSQL_REMOVED: [&str; 6] = [
+    "LIBMYSQL_ENABLE_CLEARTEXT_PLUGIN",
+    "MARIADB_TLS_DISABLE_PEER_VERIFICATION",
+    "MYSQL_HOST",
+    "MYSQL_PWD",
+    "MYSQL_TCP_PORT",
+    "MYSQL_UNIX_PORT",
+];
+
+/// The clients that read an option file, without the suffix of a version. A script whose name begins in the same way must not
+/// be run only to ask for its version.
+const MYSQL_CLIENTS: [&str; 25] = [
+    "mariadb",
+    "mariadb-admin",
+    "mariadb-analyze",
+    "mariadb-binlog",
+    "mariadb-check",
+    "mariadb-dump",
+    "mariadb-import",
+    "mariadb-optimize",
+    "mariadb-repair",
+    "mariadb-show",
+    "mariadb-slap",
+    "mariadb-upgrade",
+    "mysql",
+    "mysql_upgrade",
+    "mysqladmin",
+    "mysqlanalyze",
+    "mysqlbinlog",
+    "mysqlcheck",
+    "mysqldump",
+    "mysqlimport",
+    "mysqloptimize",
+    "mysqlpump",
+    "mysqlrepair",
+    "mysqlshow",
+    "mysqlslap",
+];
+
+pub fn exec(args: &ExecArgs) -> anyhow::Result<ExitCode> {
+    let Some((program, arguments)) = args.command.split_first() else {
+        bail!("no command. Give a command after `--`");
+    };
+    Connection::new(&args.database)?.run(program, arguments)
+}
+
+pub fn psql(args: &PsqlArgs) -> anyhow::Result<ExitCode> {
+    let connection = Connection::new(&args.database)?;
+    connection.expect(Protocol::Postgres, &libpq::PARAMETERS)?;
+    connection.run(OsStr::new("psql"), &args.args)
+}
+
+pub fn mysql(args: &MysqlArgs) -> anyhow::Result<ExitCode> {
+    let connection = Connection::new(&args.database)?;
+    connection.expect(Protocol::MySql, &MYSQL_PARAMETERS)?;
+    match installed_mysql() {
+        Ok((program, _)) => connection.run(program, &args.args),
+        Err(error) => Ok(error.report()),
+    }
+}
+
+/// A database to connect to, checked.
+struct Connection {
+    target: Target,
+    endpoint: Endpoint,
+    /// Where libpq connects, if not to the database's own host.
+    dialled: Vec<IpAddr>,
+    /// The region without built-in roots.
+    missing_region: Option<String>,
+}
+
+impl Connection {
+    fn new(args: &DatabaseArgs) -> anyhow::Result<Connection> {
+        let mut target = Target::read(&args.url)?;
+        let mut parts = target.parts.clone();
+        if let Some(file) = &args.ca
+            && parts.root_file.replace(file.clone()).is_some()
+        {
+            bail!("the URL and --ca both name a file of root certificates. Remove either");
+        }
+        let host_region = parts.login.region().map(str::to_owned);
+        let has_built_in_roots = |region: &String| {
+            parts.root_file.is_some()
+                || parts.login.service() == Service::Dsql
+                || !rds_roots::region_root_certs(region).is_empty()
+        };
+        let missing_region = host_region
+            .or(args.region.clone())
+            .filter(|region| !has_built_in_roots(region));
+        let mut options = Options::from_url_parts((), parts);
+        if let Some(region) = &args.region {
+            options = options.region(region);
+        }
+        if let Some(address) = &args.dial {
+            options = options.dial(address);
+        }
+        let login = &target.login;
+        let (protocol, host, port, user) =
+            (target.protocol, login.host(), login.port(), login.user());
+        let ((), endpoint) = options.into_endpoint(protocol, host, port, user)?;
+        let dialled = match &endpoint.dial {
+            None => Vec::new(),
+            Some(address) if protocol == Protocol::Postgres => resolve(address)?,
+            Some(_) => bail!(
+                "the clients of MySQL and MariaDB verify the name that they connect to, so they cannot dial another address. \
+                 Let {} lead to the tunnel, for example in /etc/hosts, and let the tunnel listen on port {port}",
+                server_name(login)
+            ),
+        };
+        target.login = endpoint.login.clone();
+        Ok(Connection {
+            target,
+            endpoint,
+            dialled,
+            missing_region,
+        })
+    }
+
+    fn expect(&self, protocol: Protocol, parameters: &UrlParameters) -> anyhow::Result<()> {
+        if self.target.protocol != protocol {
+            let schemes = parameters.schemes;
+            return Err(InvalidOptions::Scheme { schemes }.into());
+        }
+        Ok(())
+    }
+
+    /// Runs a command, and ends in the same way.
+    fn run(&self, program: &OsStr, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+        let vendor = match self.target.protocol {
+            Protocol::Postgres => Ok(None),
+            Protocol::MySql if is_mysql_client(program) => vendor_of(program).map(Some),
+            Protocol::MySql => installed_mysql().map(|(_, vendor)| Some(vendor)),
+        };
+        let vendor = match vendor {
+            Ok(vendor) => vendor,
+            Err(error) => return Ok(error.report()),
+        };
+        let token = token::sign(&self.target.login)?;
+        let mut signals = Signals::new().context("signals cannot be handled")?;
+        let files = Files::new()?;
+        let roots = rds_roots::to_pem(self.endpoint.roots.certs());
+        let roots = files.write("roots.pem", &roots)?;
+        let mut command = Command::new(program);
+        match vendor {
+            None => self.set_libpq(&mut command, &token, &roots),
+            Some(vendor) => {
+                let contents = option_file::contents(&self.target, &token, &roots, vendor);
+                let file = files.write("client.cnf", &contents)?;
+                set_mysql(&mut command, &file, &token);
+                if is_mysql_client(program) {
+                    // Only this file. The options of `~/.my.cnf` would take precedence over those of a file that is read in
+                    // addition, and could switch off TLS.
+                    command.arg(format!("--defaults-file={file}"));
+                }
+            }
+        }
+        command.args(arguments);
+        let ended = match command.spawn() {
+            Ok(child) => run::supervise(&child, &mut signals).context("the client is lost")?,
+            Err(error) => {
+                let program = program.to_owned();
+                return Ok(NotStarted { program, error }.report());
+            }
+        };
+        files.remove();
+        if let (Some(region), false) = (&self.missing_region, ended.is_success()) {
+            output::note(format_args!(
+                "there are no built-in root certificates for the region {region}. If the client cannot verify the server's \
+                 certificate, download AWS's bundle for this region, and give the file with --ca: \
+                 https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.SSL.html"
+            ));
+        }
+        Ok(ended.follow())
+    }
+
+    fn set_libpq(&self, command: &mut Command, token: &Token, roots: &str) {
+        for name in LIBPQ_REMOVED {
+            command.env_remove(name);
+        }
+        command.envs(libpq::variables(&self.target, token));
+        command.env("PGSSLROOTCERT", roots);
+        if let Some(dial) = &self.endpoint.dial {
+            let (names, addresses) = host_lists(server_name(&self.target.login), &self.dialled);
+            command.env("PGHOST", names);
+            command.env("PGHOSTADDR", addresses);
+            command.env("PGPORT", dial.port.to_string());
+        }
+    }
+}
+
+/// Returns the values of `PGHOST` and `PGHOSTADDR`. libpq tries one address after the other, and wants a name for each.
+fn host_lists(name: &str, addresses: &[IpAddr]) -> (String, String) {
+    let names = vec![name; addresses.len()];
+    let addresses: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
+    (names.join(","), addresses.join(","))
+}
+
+fn set_mysql(command: &mut Command, file: &str, token: &Token) {
+    for name in MYSQL_REMOVED {
+        command.env_remove(name);
+    }
+    command.env(DEFAULTS_FILE, file);
+    // MySQL's clients read `~/.mylogin.cnf` even with `--defaults-file`. There is no file of this name.
+    command.env("MYSQL_TEST_LOGIN_FILE", format!("{file}.login"));
+    if option_file::is_too_long(token) {
+        command.env("MYSQL_PWD", token.as_str());
+    }
+}
+
+/// Returns the addresses of the near end of a tunnel, each once.
+fn resolve(address: &Address) -> anyhow::Result<Vec<IpAddr>> {
+    let resolved = (&*address.host, address.port)
+        .to_socket_addrs()
+        .with_context(|| format!("the address to dial cannot be resolved: {address}"))?;
+    let mut addresses = Vec::new();
+    for address in resolved {
+        if !addresses.contains(&address.ip()) {
+            addresses.push(address.ip());
+        }
+    }
+    ensure!(
+        !addresses.is_empty(),
+        "the address to dial has no IP address: {address}"
+    );
+    Ok(addresses)
+}
+
+fn is_mysql_client(program: &OsStr) -> bool {
+    let name = Path::new(program).file_name().and_then(OsStr::to_str);
+    let is_of_version = |c: char| c.is_ascii_digit() || matches!(c, '.' | '-');
+    name.is_some_and(|name| MYSQL_CLIENTS.contains(&name.trim_end_matches(is_of_version)))
+}
+
+/// Returns the first of `mysql` and `mariadb` that is installed.
+fn installed_mysql() -> Result<(&'static OsStr, Vendor), NotStarted> {
+    let [mysql, mariadb] = ["mysql", "mariadb"].map(OsStr::new);
+    match vendor_of(mysql) {
+        Ok(vendor) => Ok((mysql, vendor)),
+        Err(error) => match vendor_of(mariadb) {
+            Ok(vendor) => Ok((mariadb, vendor)),
+            Err(_) => Err(error),
+        },
+    }
+}
+
+/// Asks a client of MySQL or MariaDB for its version.
+fn vendor_of(program: &OsStr) -> Result<Vendor, NotStarted> {
+    let output = Command::new(program)
+        // An unreadable option file of the user does not matter.
+        .args(["--no-defaults", "--version"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    match output {
+        Ok(output) => Ok(
+            match String::from_utf8_lossy(&output.stdout).contains("MariaDB") {
+                true => Vendor::MariaDb,
+                false => Vendor::MySql,
+            },
+        ),
+        Err(error) => Err(NotStarted {
+            program: program.to_owned(),
+            error,
+        }),
+    }
+}
+
+/// A command that cannot be started.
+struct NotStarted {
+    program: OsString,
+    error: io::Error,
+}
+
+impl NotStarted {
+    /// Prints the error. Returns a shell's exit code for it.
+    fn report(self) -> ExitCode {
+        let NotStarted { program, error } = self;
+        let (text, code) = match error.kind() {
+            io::ErrorKind::NotFound => {
+                let text =
+                    format!("the command {program:?} was not found. Install it, or correct PATH");
+                (text, 127)
+            }
+            _ => {
+                let text = format!(
+                    "the command {program:?} cannot be executed. Check that it is a program"
+                );
+                (text, 126)
+            }
+        };
+        output::report(&anyhow::Error::new(error).context(text));
+        ExitCode::from(code)
+    }
+}
+
+/// The files of a client, which only this user can read.
+struct Files(TempDir);
+
+impl Files {
+    fn new() -> anyhow::Result<Files> {
+        let directory = tempfile::Builder::new()
+            .prefix("rds-iam-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()
+            .context("no directory for temporary files")?;
+        Ok(Files(directory))
+    }
+
+    /// Writes a file. Returns the path, which is safe in an option file.
+    fn write(&self, name: &str, contents: &str) -> anyhow::Result<String> {
+        let path = self.0.path().join(name);
+        let write = || {
+            File::options()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)?
+                .write_all(contents.as_bytes())
+        };
+        write().context("a temporary file cannot be written")?;
+        let path = path
+            .to_str()
+            .filter(|path| !path.chars().any(char::is_control));
+        let path = path.context(
+            "the name of the directory for temporary files is not plain text. Set TMPDIR",
+        )?;
+        Ok(path.to_owned())
+    }
+
+    fn remove(self) {
+        if let Err(error) = self.0.close() {
+            let error = anyhow::Error::new(error);
+            output::report(&error.context("the client's temporary files cannot be removed"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    /// A name with several addresses is not to be had on every machine.
+    #[test]
+    fn each_address_of_a_tunnel_has_a_name() {
+        let addresses = [
+            IpAddr::from(Ipv6Addr::LOCALHOST),
+            IpAddr::from(Ipv4Addr::LOCALHOST),
+        ];
+        let lists = host_lists("db", &addresses);
+        assert_eq!(lists, ("db,db".to_owned(), "::1,127.0.0.1".to_owned()));
+    }
+}

@@ -1,0 +1,300 @@
+//! The way to the database: its address, its protocol, and its certificate. No token is sent here.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rds_iam_connector::{Endpoint, Options, Protocol, UrlParts};
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::input::Input;
+use super::report::{Check, Finding, Outcome};
+use super::{Group, one_line};
+
+/// For each step.
+const LIMIT: Duration = Duration::from_secs(3);
+
+const STEPS: [&str; 4] = ["dns", "tcp", "server", "tls"];
+
+/// Goes on until a step is wrong.
+pub async fn examine(input: &Input) -> Group<()> {
+    let mut checks = Vec::new();
+    let is_verified = steps(input, &mut checks).await.is_ok();
+    for name in &STEPS[checks.len().min(STEPS.len())..] {
+        checks.push(Check::not_checked(name, "the step before is wrong"));
+    }
+    (checks, is_verified.then_some(()))
+}
+
+/// A step is wrong, and its check is written.
+struct Stopped;
+
+async fn steps(input: &Input, checks: &mut Vec<Check>) -> Result<(), Stopped> {
+    let addresses = note(checks, "dns", look_up(input).await)?;
+    let mut stream = note(checks, "tcp", connect(&addresses).await)?;
+    let offer = match input.protocol {
+        Protocol::Postgres => postgres_offer(&mut stream).await,
+        Protocol::MySql => mysql_offer(&mut stream).await,
+    };
+    note(checks, "server", offer)?;
+    note(checks, "tls", verify(input, stream).await)
+}
+
+/// Writes the check of a step. Returns what the next step needs.
+fn note<T>(
+    checks: &mut Vec<Check>,
+    name: &'static str,
+    step: Result<(T, String), Finding>,
+) -> Result<T, Stopped> {
+    let (outcome, result) = match step {
+        Ok((value, text)) => (Outcome::Ok(text), Ok(value)),
+        Err(finding) => (Outcome::Wrong(finding), Err(Stopped)),
+    };
+    checks.push(Check { name, outcome });
+    result
+}
+
+async fn within<T>(action: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    match timeout(LIMIT, action).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            let text = format!("no answer for {} s", LIMIT.as_secs());
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        }
+    }
+}
+
+async fn look_up(input: &Input) -> Result<(Vec<SocketAddr>, String), Finding> {
+    let address = input.address();
+    let found = within(tokio::net::lookup_host((&*address.host, address.port))).await;
+    let found: Vec<SocketAddr> = found
+        .map_err(|error| {
+            Finding::new(
+                format!("the name {} cannot be looked up ({error})", address.host),
+                "correct the host, or use the DNS of the database's network",
+            )
+        })?
+        .collect();
+    let shown: Vec<String> = found
+        .iter()
+        .map(|address| address.ip().to_string())
+        .collect();
+    Ok((found, format!("{} is {}", address.host, shown.join(", "))))
+}
+
+async fn connect(addresses: &[SocketAddr]) -> Result<(TcpStream, String), Finding> {
+    let stream = within(TcpStream::connect(addresses)).await.map_err(|error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::ConnectionRefused => "correct the port, and start the database or the tunnel",
+            _ => "open the database's security group for this machine, or use a tunnel and --dial",
+        };
+        Finding::new(format!("no TCP connection to the database ({error})"), remedy)
+    })?;
+    let peer = stream
+        .peer_addr()
+        .map_or_else(|_| "the database".to_owned(), |peer| peer.to_string());
+    Ok((stream, format!("connected to {peer}")))
+}
+
+/// Asks a PostgreSQL server for TLS ([protocol, section
+/// SSLRequest](https://www.postgresql.org/docs/current/protocol-message-formats.html)).
+async fn postgres_offer(stream: &mut TcpStream) -> Result<((), String), Finding> {
+    const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+    let answer = within(async {
+        stream.write_all(&SSL_REQUEST).await?;
+        stream.read_u8().await
+    });
+    match answer.await {
+        Ok(b'S') => Ok(((), "PostgreSQL, offers TLS".to_owned())),
+        Ok(b'N') => Err(without_tls("rds.force_ssl=1")),
+        // The length of MySQL's greeting, or an error.
+        Ok(_) => Err(Finding::new(
+            "the server does not speak the protocol of PostgreSQL",
+            "correct the URL's scheme or its port",
+        )),
+        Err(error) => Err(silent("PostgreSQL", &error)),
+    }
+}
+
+fn without_tls(parameter: &str) -> Finding {
+    Finding::new(
+        "the server offers no TLS, and a token is sent over TLS only",
+        format!(
+            "correct the host and the port, or set {parameter} in the database's parameter group"
+        ),
+    )
+}
+
+fn silent(database: &str, error: &io::Error) -> Finding {
+    Finding::new(
+        format!("the server does not answer as {database} does ({error})"),
+        "correct the URL's scheme and its port, and look at what listens there",
+    )
+}
+
+/// Reads the greeting of a MySQL server, and asks for TLS ([protocol, *Connection
+/// Phase*](https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase.html)).
+async fn mysql_offer(stream: &mut TcpStream) -> Result<((), String), Finding> {
+    const CLIENT_SSL: u16 = 1 << 11;
+    // CLIENT_PROTOCOL_41, CLIENT_SSL, CLIENT_SECURE_CONNECTION, CLIENT_PLUGIN_AUTH
+    const CAPABILITIES: [u8; 4] = [0x00, 0x8a, 0x08, 0x00];
+    let greeting = within(async {
+        let mut header = [0; 4];
+        stream.read_exact(&mut header).await?;
+        let [low, middle, high, _] = header;
+        let mut greeting =
+            vec![0; usize::from(low) | usize::from(middle) << 8 | usize::from(high) << 16];
+        stream.read_exact(&mut greeting).await?;
+        Ok(greeting)
+    });
+    let greeting = greeting.await.map_err(|error| silent("MySQL", &error))?;
+    let not_mysql = || {
+        Finding::new(
+            "the server does not speak the protocol of MySQL",
+            "correct the URL's scheme or its port",
+        )
+    };
+    let rest = match greeting.split_first() {
+        Some((10, rest)) => rest,
+        // An error: its number, and a text.
+        Some((0xff, error)) => {
+            let text = String::from_utf8_lossy(error.get(2..).unwrap_or_default()).into_owned();
+            return Err(Finding::new(
+                format!("the server rejects the connection ({text})"),
+                "read the server's answer",
+            ));
+        }
+        _ => return Err(not_mysql()),
+    };
+    let mut parts = rest.splitn(2, |byte| *byte == 0);
+    let (Some(version), Some(rest)) = (parts.next(), parts.next()) else {
+        return Err(not_mysql());
+    };
+    // After the thread's number, 8 bytes of a nonce, and a zero.
+    let Some([low, high]) = rest.get(13..15) else {
+        return Err(not_mysql());
+    };
+    if u16::from_le_bytes([*low, *high]) & CLIENT_SSL == 0 {
+        return Err(without_tls("require_secure_transport=ON"));
+    }
+    let mut ssl_request = vec![32, 0, 0, 1];
+    ssl_request.extend(CAPABILITIES);
+    ssl_request.extend([0, 0, 0, 1, 45]);
+    ssl_request.extend([0; 23]);
+    let sent = within(stream.write_all(&ssl_request)).await;
+    sent.map_err(|error| silent("MySQL", &error))?;
+    let version = String::from_utf8_lossy(version);
+    let version: String = version
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(60)
+        .collect();
+    Ok((
+        (),
+        format!("MySQL's protocol, version {version}, offers TLS"),
+    ))
+}
+
+async fn verify(input: &Input, stream: TcpStream) -> Result<((), String), Finding> {
+    let endpoint = endpoint(input)?;
+    let name = endpoint.server_name().to_owned();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let roots = endpoint
+        .roots
+        .to_store()
+        .map_err(|error| Finding::of_error(&error))?;
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Finding::of_error(&error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let server_name = ServerName::try_from(name.clone()).map_err(|_| {
+        Finding::new(
+            format!("{name} cannot be in a certificate"),
+            "write the database's endpoint into the URL",
+        )
+    })?;
+    let connecting = TlsConnector::from(Arc::new(config)).connect(server_name, stream);
+    match within(connecting).await {
+        Ok(_) => {
+            let roots = match input.ca {
+                Some(_) => "the given roots",
+                None => "the built-in roots",
+            };
+            Ok(((), format!("the certificate is for {name}, under {roots}")))
+        }
+        Err(error) => Err(tls_finding(&error, &name, input)),
+    }
+}
+
+fn endpoint(input: &Input) -> Result<Endpoint, Finding> {
+    let mut options = match &input.ca {
+        None => Options::new(()),
+        Some(file) => Options::from_url_parts(
+            (),
+            UrlParts {
+                url: input.parts_url.clone(),
+                login: input.login.clone(),
+                root_file: Some(PathBuf::from(file)),
+            },
+        ),
+    };
+    if let Some(region) = &input.given_region {
+        options = options.region(region);
+    }
+    let login = &input.login;
+    let endpoint = options.into_endpoint(input.protocol, login.host(), login.port(), login.user());
+    let ((), endpoint) = endpoint.map_err(|error| Finding::of_error(&error))?;
+    Ok(endpoint)
+}
+
+fn tls_finding(error: &io::Error, name: &str, input: &Input) -> Finding {
+    let tls = error
+        .get_ref()
+        .and_then(|error| error.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(certificate)) = tls else {
+        return Finding::new(
+            format!("the TLS handshake failed ({})", one_line(error)),
+            "look at what listens there: a proxy that ends TLS, or another server",
+        );
+    };
+    match certificate {
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Finding::new(
+                format!("the server's certificate is not for {name} ({certificate})"),
+                "write the database's own endpoint into the URL, and give --dial for a tunnel",
+            )
+        }
+        CertificateError::UnknownIssuer => {
+            let region = &input.region;
+            let has_no_roots =
+                input.ca.is_none() && rds_roots::region_root_certs(region).is_empty();
+            let remedy = match has_no_roots {
+                true => format!("download AWS's bundle for {region}, whose roots are not built in, and give --ca FILE"),
+                false => "look at what listens there, because the certificate is not Amazon's, or give --ca FILE".to_owned(),
+            };
+            Finding::new("the server's certificate has an unknown root", remedy)
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Finding::new(
+            format!("the server's certificate has expired ({certificate})"),
+            "correct this machine's clock, or renew the database's certificate",
+        ),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            Finding::new(
+                format!("the server's certificate is not valid yet ({certificate})"),
+                "correct this machine's clock",
+            )
+        }
+        _ => Finding::new(
+            format!("the server's certificate cannot be verified ({certificate})"),
+            "look at what listens there",
+        ),
+    }
+}

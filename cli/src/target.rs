@@ -1,0 +1,133 @@
+//! The database that a URL names.
+
+use percent_encoding::percent_decode_str;
+use rds_iam::Login;
+use rds_iam_connector::{InvalidOptions, Protocol, UrlParameters, UrlParts};
+use url::Url;
+
+use crate::libpq;
+
+/// The parameters of MySQL's URLs that the clients' option file can hold.
+pub const MYSQL_PARAMETERS: UrlParameters =
+    UrlParameters::mysql(&["charset", "ssl-cert", "ssl-key"]);
+
+const SCHEMES: &[&str] = &["postgres", "postgresql", "mysql", "mariadb"];
+
+/// A database in a URL, checked by the connectors' rules.
+#[derive(Debug)]
+pub struct Target {
+    pub protocol: Protocol,
+    pub login: Login,
+    /// The database's name, if the URL has one.
+    pub database: Option<String>,
+    /// The URL's parameters for the clients, decoded.
+    pub parameters: Vec<(String, String)>,
+    pub parts: UrlParts,
+}
+
+impl Target {
+    /// Reads a URL. Every parameter must have a meaning for the clients of the database.
+    pub fn read(url: &str) -> anyhow::Result<Target> {
+        let (protocol, parameters) = parameters(url)?;
+        Target::new(protocol, parameters.read(url)?)
+    }
+
+    /// Reads a URL for another program. Parameters that leave the login and the TLS alone are not looked at.
+    pub fn read_login(url: &str) -> anyhow::Result<Target> {
+        let (protocol, parameters) = parameters(url)?;
+        let Ok(mut parsed) = Url::parse(url) else {
+            return Target::new(protocol, parameters.read(url)?);
+        };
+        let concerns_login = |name: &str| {
+            matches!(
+                name,
+                "host" | "hostaddr" | "password" | "port" | "socket" | "user"
+            ) || parameters.tls_mode.contains(&name)
+        };
+        let pairs: Vec<(String, String)> = parsed.query_pairs().into_owned().collect();
+        parsed.set_query(None);
+        for (name, value) in pairs.iter().filter(|(name, _)| concerns_login(name)) {
+            parsed.query_pairs_mut().append_pair(name, value);
+        }
+        Target::new(protocol, parameters.read(parsed.as_str())?)
+    }
+
+    fn new(protocol: Protocol, parts: UrlParts) -> anyhow::Result<Target> {
+        let login = parts.login.clone();
+        let mut database = database(&parts.url)?;
+        let mut parameters: Vec<_> = parts.url.query_pairs().into_owned().collect();
+        if let Some(i) = parameters
+            .iter()
+            .position(|(name, _)| name == libpq::DBNAME)
+        {
+            let (name, value) = parameters.remove(i);
+            if database.replace(value).is_some() {
+                let reason = "the URL's path names a database too. Name a single database";
+                return Err(InvalidOptions::Parameter { name, reason }.into());
+            }
+        }
+        // A control character would end a line of an option file.
+        let mut values = parameters.iter().map(|(_, value)| value).chain(&database);
+        if values.any(|value| value.chars().any(char::is_control)) {
+            return Err(invalid(
+                "the database's name or a parameter has control characters. Remove them",
+            ));
+        }
+        if protocol == Protocol::Postgres && database.as_deref().is_some_and(is_conninfo) {
+            return Err(invalid(
+                "some clients would read the database's name as connection parameters. Give a name without `=` and `://`",
+            ));
+        }
+        Ok(Target {
+            protocol,
+            login,
+            database,
+            parameters,
+            parts,
+        })
+    }
+}
+
+/// Returns the name in the server's certificate. An IPv6 address has no brackets.
+pub fn server_name(login: &Login) -> &str {
+    login.host().trim_start_matches('[').trim_end_matches(']')
+}
+
+/// Whether pgbench and others would read the name of a database as connection parameters. The parameters may name another
+/// host, which would get the token.
+fn is_conninfo(database: &str) -> bool {
+    database.contains('=') || database.contains("://")
+}
+
+fn invalid(reason: &'static str) -> anyhow::Error {
+    InvalidOptions::Url { reason }.into()
+}
+
+/// Returns the protocol of a URL, and the parameters that the URL may have.
+fn parameters(url: &str) -> Result<(Protocol, UrlParameters), InvalidOptions> {
+    let scheme = url
+        .split_once("://")
+        .map(|(scheme, _)| scheme.to_ascii_lowercase());
+    match scheme.as_deref() {
+        Some("mysql" | "mariadb") => Ok((Protocol::MySql, MYSQL_PARAMETERS)),
+        Some("postgres" | "postgresql") => Ok((Protocol::Postgres, libpq::PARAMETERS)),
+        Some(_) => Err(InvalidOptions::Scheme { schemes: SCHEMES }),
+        None => Err(InvalidOptions::Url {
+            reason: "it cannot be read as a URL. Give a URL such as postgres://USER@HOST:PORT/DATABASE",
+        }),
+    }
+}
+
+/// Returns the database's name in the path of a URL.
+fn database(url: &Url) -> anyhow::Result<Option<String>> {
+    let path = url.path().strip_prefix('/').unwrap_or_default();
+    if path.contains('/') {
+        return Err(invalid(
+            "its path has more than the database's name. Write `%2F` for a `/` in the name",
+        ));
+    }
+    let Ok(name) = percent_decode_str(path).decode_utf8() else {
+        return Err(invalid("the database's name is not UTF-8"));
+    };
+    Ok((!name.is_empty()).then(|| name.into_owned()))
+}

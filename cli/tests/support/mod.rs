@@ -1,0 +1,193 @@
+//! Runs `rds-iam` in an environment and a home of its own.
+#![allow(
+    dead_code,
+    reason = "each test binary that includes this module uses a part of it"
+)]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+pub const HOST: &str = "mydb.abc123xyz.eu-central-1.rds.amazonaws.com";
+pub const DSQL_HOST: &str = "abc1de2fghij3klmn4opqrstuv.dsql.us-east-1.on.aws";
+pub const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+
+/// No run takes longer on any machine, unless the program hangs.
+const BOUND: Duration = Duration::from_secs(60);
+
+/// Folders of a single test: the home, the folder for temporary files, and a folder of programs that comes first in `PATH`.
+pub struct Sandbox {
+    folder: TempDir,
+    environment: Vec<(String, String)>,
+}
+
+#[derive(Debug)]
+pub struct Output {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Sandbox {
+    /// A sandbox with a long-term key in the environment.
+    pub fn new() -> Sandbox {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["home", "tmp", "bin", "record"] {
+            fs::create_dir(folder.path().join(name)).expect("a folder");
+        }
+        let mut sandbox = Sandbox {
+            folder,
+            environment: Vec::new(),
+        };
+        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", sandbox.path("bin"));
+        sandbox.set("PATH", &path);
+        sandbox.set("HOME", &sandbox.path("home"));
+        sandbox.set("TMPDIR", &sandbox.path("tmp"));
+        sandbox.set("RECORD", &sandbox.path("record"));
+        sandbox.set("AWS_EC2_METADATA_DISABLED", "true");
+        sandbox.set("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE");
+        sandbox.set("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+        sandbox
+    }
+
+    /// Sets a variable of the environment.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.unset(name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub fn unset(&mut self, name: &str) {
+        self.environment.retain(|(other, _)| other != name);
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        let path = self.folder.path().join(name);
+        path.to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    /// The text of a file that a program has written into the folder `record`.
+    pub fn record(&self, name: &str) -> String {
+        let path = self.folder.path().join("record").join(name);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// The names of the temporary files and folders.
+    pub fn temporary_files(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.folder.path().join("tmp")).expect("the folder");
+        files.map(|file| file.expect("a file").path()).collect()
+    }
+
+    /// Makes a program of a shell script.
+    pub fn program(&self, name: &str, script: &str) {
+        // By another process. If this process had the file open while another test forks, the program could not be run.
+        let status = Command::new("/bin/sh")
+            .args([
+                "-c",
+                r#"printf '#!/bin/sh\n%s\n' "$0" > "$1" && chmod 755 "$1""#,
+            ])
+            .args([script, &self.path(&format!("bin/{name}"))])
+            .status();
+        assert!(status.expect("a shell").success());
+    }
+
+    /// The command `rds-iam`, with an empty standard input and all outputs in pipes.
+    pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rds-iam"));
+        command.args(args);
+        self.prepare(&mut command);
+        command
+    }
+
+    pub fn prepare(&self, command: &mut Command) {
+        command
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+    }
+
+    /// Runs `rds-iam` to its end.
+    pub fn run(&self, args: &[&str]) -> Output {
+        wait(self.command(args).spawn().expect("rds-iam starts"))
+    }
+
+    /// Runs `rds-iam` to its end, which must be a success. Returns its standard output.
+    #[track_caller]
+    pub fn output(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(output.stderr, "");
+        output.stdout
+    }
+
+    /// Runs a shell script with the sandbox's environment and `stdin`. Returns its standard output.
+    #[track_caller]
+    pub fn shell(&self, script: &str) -> String {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        self.prepare(&mut command);
+        let output = wait(command.spawn().expect("a shell"));
+        assert!(output.status.success(), "{output:?}");
+        output.stdout
+    }
+}
+
+/// Waits for the end of a child whose outputs are pipes.
+pub fn wait(mut child: Child) -> Output {
+    let stdout = child.stdout.take().map(text_of);
+    let stderr = child.stderr.take().map(text_of);
+    let [stdout, stderr] = [stdout, stderr].map(|text| match text {
+        None => String::new(),
+        Some(text) => text.recv_timeout(BOUND).unwrap_or_else(|_| {
+            // The child may have exited just now.
+            let _ = child.kill();
+            panic!("the child took longer than {BOUND:?}")
+        }),
+    });
+    Output {
+        status: child.wait().expect("the exit status of a child"),
+        stdout,
+        stderr,
+    }
+}
+
+/// Reads in a thread until the child, and all that it has started, have exited.
+fn text_of(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut text = Vec::new();
+        pipe.read_to_end(&mut text).expect("a pipe");
+        // The receiver is dropped after a timeout.
+        let _ = sender.send(String::from_utf8_lossy(&text).into_owned());
+    });
+    receiver
+}
+
+/// Waits until a condition holds.
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    const INTERVAL: Duration = Duration::from_millis(5);
+    let mut waited = Duration::ZERO;
+    while !condition() {
+        assert!(waited < BOUND, "{what} took longer than {BOUND:?}");
+        thread::sleep(INTERVAL);
+        waited += INTERVAL;
+    }
+}
+
+/// The mode of a file or folder, such as 0o600.
+#[cfg(unix)]
+pub fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = fs::metadata(path).expect("the file");
+    metadata.permissions().mode() & 0o7777
+}
