@@ -28,10 +28,11 @@
 //! - **New connections keep working past fifteen minutes.** A task replaces the pool's token before the token expires, also
 //!   while the source of the credentials is down, as long as a valid token can be had.
 //! - **A pool recovers from rejected logins.** If the credentials were revoked, the database rejects the pool's token. sqlx
-//!   reports this only to the caller who needs the connection. So once a minute, if the next connection needs a login, the
-//!   task logs in to test the token. If the pool has an idle connection, or none at all, nothing is tested, and the
-//!   credentials are fetched again every 5 minutes. So a pool whose connections are all in use has a new token after a minute,
-//!   and any other pool after 6 minutes. To replace the token immediately, call [`postgres::refresh`] or [`mysql::refresh`].
+//!   reports this only to the caller who needs the connection. So the task logs in to test the token: once a minute if the pool
+//!   opens a connection for the next caller, otherwise every 5 minutes. If the pool has no connection, the token is tested once,
+//!   because a login would wake a database that pauses, and then the credentials are fetched again every 5 minutes. So a pool
+//!   has a new token after a minute, or after 6 minutes if the pool has an idle connection, no connection or no room. To
+//!   replace the token immediately, call [`postgres::refresh`] or [`mysql::refresh`].
 //! - **The task ends when you close the pool**, or when the runtime ends. Close a pool that you no longer need. If you only drop
 //!   the pool, its connections stay open and its task continues, because sqlx cannot tell that a pool was dropped.
 //!

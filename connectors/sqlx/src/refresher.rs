@@ -14,7 +14,7 @@ use crate::driver::{ConnectOptions, Driver, Tls, without_panic};
 /// How often a pool is looked at.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// After so many periods without a test of the token, credentials are fetched again.
+/// After so many periods without a test of the token, the token is tested, or credentials are fetched again.
 const MAX_PERIODS_WITHOUT_TEST: u32 = 5;
 
 pub(crate) struct Refresher<D: Driver> {
@@ -197,7 +197,8 @@ impl Schedule {
         }
         self.periods += 1;
         match self.periods % MAX_PERIODS_WITHOUT_TEST {
-            0 => Step::FetchCredentials,
+            0 if is_unused => Step::FetchCredentials,
+            0 => Step::TestLogin,
             _ => Step::None,
         }
     }
@@ -231,11 +232,10 @@ mod tests {
     }
 
     #[test]
-    fn the_credentials_of_a_pool_with_an_idle_connection_or_without_room_are_fetched_every_5_minutes()
-     {
+    fn a_pool_with_an_idle_connection_or_without_room_is_tested_every_5_minutes() {
         for sample in [(3, 1), (10, 0)] {
-            let fetches = [5, 10, 15, 20, 25].map(|minute| (minute, Step::FetchCredentials));
-            assert_eq!(actions([sample; 28]), fetches);
+            let tests = [5, 10, 15, 20, 25].map(|minute| (minute, Step::TestLogin));
+            assert_eq!(actions([sample; 28]), tests);
         }
     }
 

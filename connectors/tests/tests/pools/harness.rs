@@ -224,13 +224,13 @@ impl Harness {
     )]
     pub fn at(server: &'static str, user: &'static str) -> Harness {
         static USERS: Mutex<BTreeMap<&str, &Mutex<()>>> = Mutex::new(BTreeMap::new());
-        let alone = USERS
+        // The lock of the map ends before the wait for the user, because a test may use two users.
+        let user_lock = *USERS
             .lock()
             .unwrap()
             .entry(user)
-            .or_insert_with(|| Box::leak(Box::default()))
-            .lock();
-        let alone = alone.unwrap_or_else(PoisonError::into_inner);
+            .or_insert_with(|| Box::leak(Box::default()));
+        let alone = user_lock.lock().unwrap_or_else(PoisonError::into_inner);
         let servers = Servers::running();
         // A token is signed for a whole second, so that a sleep until its last minute takes whole minutes.
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
