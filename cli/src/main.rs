@@ -1,5 +1,7 @@
 //! The command `rds-iam`: IAM tokens for Amazon RDS and Aurora DSQL, and clients that log in with them.
 
+// What only `client` uses.
+#![cfg_attr(not(unix), allow(dead_code))]
 // A closed output must not panic: see `output`.
 #![warn(
     clippy::unwrap_used,

@@ -759,20 +759,27 @@ const READS: &str = r#"exec bash -c '
     exit 3
 '"#;
 
-/// Starts the client in the terminal of a shell with job control.
-fn start_in_terminal() -> Running {
+/// Starts the client in a terminal that types `keys`, by a shell.
+fn start_in_terminal(shell: &str, keys: &str) -> Running {
     let running = Running::start(READS, |sandbox| {
         let mut command = Command::new("script");
-        command.args(["-qfec", "exec bash --norc --noprofile -i", "/dev/null"]);
+        command.args(["-qfec", shell, "/dev/null"]);
         sandbox.prepare(&mut command);
         command.env("RDS_IAM", env!("CARGO_BIN_EXE_rds-iam"));
+        command.env("POSTGRES", POSTGRES);
         let mut child = command.stdin(Stdio::piped()).spawn().expect("script");
-        type_text(&mut child, &format!("$RDS_IAM psql '{POSTGRES}'\n"));
+        type_text(&mut child, keys);
         child
     });
     let file = running.sandbox.path("record/ready");
     wait_until("the client's handler", || fs::exists(&file).unwrap());
     running
+}
+
+/// Starts the client by a shell with job control.
+fn start_as_job() -> Running {
+    let keys = "\"$RDS_IAM\" psql \"$POSTGRES\"\n";
+    start_in_terminal("exec bash --norc --noprofile -i", keys)
 }
 
 fn type_text(terminal: &mut Child, text: &str) {
@@ -785,26 +792,32 @@ const CTRL_Z: &str = "\x1a";
 
 #[test]
 fn the_client_gets_ctrl_c_once_and_rds_iam_waits_for_the_client() {
-    let mut running = start_in_terminal();
+    // A shell without job control, which does not care if rds-iam stops.
+    let mut running = start_in_terminal("trap : INT; \"$RDS_IAM\" psql \"$POSTGRES\"; exit $?", "");
     let rds_iam = running.rds_iam();
+    let waits = || status(rds_iam, "State").starts_with('S');
+    // The client must have handled its SIGINT when rds-iam handles its own. Two at once would be like a single SIGINT.
+    kill_process(rds_iam, Signal::STOP).expect("a running process");
+    wait_until("the stop", || is_stopped(rds_iam));
     let terminal = running.child.as_mut().expect("a terminal");
     type_text(terminal, CTRL_C);
     let file = running.sandbox.path("record/signals");
     wait_until("SIGINT", || fs::exists(&file).unwrap());
+    assert!(has_signal(rds_iam, "ShdPnd", Signal::INT));
+    kill_process(rds_iam, Signal::CONT).expect("a running process");
     wait_until("rds-iam to handle SIGINT", || {
-        status(rds_iam, "State").starts_with('S') && !has_signal(rds_iam, "ShdPnd", Signal::INT)
+        waits() && !has_signal(rds_iam, "ShdPnd", Signal::INT)
     });
-    let terminal = running.child.as_mut().expect("a terminal");
-    type_text(terminal, "a line\necho \"status $?\"\nexit\n");
+    type_text(terminal, "a line\n");
     let (sandbox, output) = running.wait();
     assert_eq!(sandbox.record("line"), "a line\n");
     assert_eq!(sandbox.record("signals"), "INT\n");
-    assert!(output.stdout.contains("status 3\r\n"), "{output:?}");
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
 }
 
 #[test]
 fn ctrl_z_stops_the_client_and_rds_iam_and_fg_continues_both() {
-    let mut running = start_in_terminal();
+    let mut running = start_as_job();
     let (client, rds_iam) = (running.client, running.rds_iam());
     for _ in 0..3 {
         let terminal = running.child.as_mut().expect("a terminal");
@@ -825,7 +838,7 @@ fn ctrl_z_stops_the_client_and_rds_iam_and_fg_continues_both() {
 
 #[test]
 fn rds_iam_stops_and_continues_with_a_client_that_stops_itself() {
-    let mut running = start_in_terminal();
+    let mut running = start_as_job();
     let (client, rds_iam) = (running.client, running.rds_iam());
     kill_process(client, Signal::TSTP).expect("a running process");
     wait_until("the stop", || is_stopped(client) && is_stopped(rds_iam));

@@ -113,10 +113,10 @@ fn each_client_logs_in_to_each_server_with_each_kind_of_key_and_odd_users_too() 
 #[ignore = "needs the servers of tests/rds: run scripts/test"]
 fn exec_runs_every_kind_of_client() {
     let servers = Servers::running();
-    // A script of a transaction, so that pgbench needs no tables of its own.
     let [pg_dump, pgbench] = ["pg_dump", "pgbench"].map(postgres_program);
     for key in KEYS {
         let sandbox = sandbox(&servers, key);
+        // A transaction that needs no tables of pgbench.
         fs::write(sandbox.path("transaction.sql"), "SELECT 1;\n").expect("a file");
         for (server, command, expected) in [
             (
@@ -223,7 +223,7 @@ fn option_files_of_the_user_and_inherited_variables_do_not_lead_elsewhere() {
     let servers = Servers::running();
     let mut sandbox = sandbox(&servers, "long-term");
     let options =
-        "[client]\nuser=other\npassword=wrong\nhost=192.0.2.1\nport=1\nskip-ssl\nno-such-option\n";
+        "no-group\n[client]\nuser=other\npassword=wrong\nhost=192.0.2.1\nport=1\nskip-ssl\n";
     fs::write(sandbox.path("home/.my.cnf"), options).expect("a file");
     let service = "[other]\nhost=192.0.2.1\nuser=other\nsslmode=disable\n";
     fs::write(sandbox.path("home/.pg_service.conf"), service).expect("a file");
@@ -390,6 +390,7 @@ fn the_built_in_roots_do_not_verify_another_authority_and_a_missing_region_is_na
 struct Waiting {
     child: Child,
     sandbox: Sandbox,
+    url: String,
 }
 
 impl Waiting {
@@ -413,7 +414,11 @@ impl Waiting {
         let stdout = child.stdout.take().expect("a pipe");
         BufReader::new(stdout).read_line(&mut line).expect("a pipe");
         assert_eq!(line, "logged in\n");
-        Waiting { child, sandbox }
+        Waiting {
+            child,
+            sandbox,
+            url,
+        }
     }
 
     fn rds_iam(&self) -> Pid {
@@ -462,7 +467,7 @@ fn no_argument_and_no_readable_file_has_a_secret_while_a_client_runs() {
             assert!(
                 arguments
                     .iter()
-                    .any(|arguments| arguments.contains(servers.host()))
+                    .any(|arguments| arguments.contains(&waiting.url))
             );
             for secret in secrets {
                 let has_secret = arguments
@@ -548,15 +553,16 @@ fn the_variables_of_env_log_in() {
 
 #[test]
 #[ignore = "needs the servers of tests/rds: run scripts/test"]
-fn the_url_of_url_logs_in() {
+fn a_driver_logs_in_with_the_url_of_token() {
     let servers = Servers::running();
-    let sandbox = sandbox(&servers, "session-4000");
-    let url = url(&servers, "postgres", ODD_USER);
-    let url = format!("{url}?sslmode=verify-full&sslrootcert={}", servers.ca());
-    let url = sandbox.output(&["token", &url, "--format", "url"]);
-    let output = sandbox.shell(&format!(
-        "psql -XAt '{}' -c 'SELECT current_user'",
-        url.trim_end()
-    ));
-    assert_eq!(output, format!("{ODD_USER}\n"));
+    for key in KEYS {
+        let sandbox = sandbox(&servers, key);
+        let url = url(&servers, "postgres", ODD_USER);
+        let url = sandbox.output(&["token", &url, "--format", "url"]);
+        let config: tokio_postgres::Config = url.trim_end().parse().expect("a URL");
+        let user = config.get_user().expect("a user");
+        let password = str::from_utf8(config.get_password().expect("a password")).unwrap();
+        let logged_in = servers.log_in(Engine::Postgres, user, password);
+        assert_eq!(logged_in.expect(key), ODD_USER);
+    }
 }

@@ -335,7 +335,7 @@ fn an_error_is_a_single_line_and_says_what_to_do() {
         ),
         (
             vec!["mysql://app@DSQL"],
-            "Give a URL that begins with postgres://",
+            "speaks the protocol of PostgreSQL",
         ),
         (
             vec!["postgres://app@HOST/a?dbname=b", "--format", "env"],

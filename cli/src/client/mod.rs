@@ -198,8 +198,11 @@ impl Connection {
             }
         }
         command.args(arguments);
+        let early = signals.take();
         let ended = match command.spawn() {
-            Ok(child) => run::supervise(&child, &mut signals).context("the client is lost")?,
+            Ok(child) => {
+                run::supervise(&child, early, &mut signals).context("the client is lost")?
+            }
             Err(error) => {
                 let program = program.to_owned();
                 return Ok(NotStarted { program, error }.report());

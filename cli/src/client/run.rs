@@ -9,7 +9,7 @@ use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitOptions, kill_process, setrlimit, waitpid,
 };
 use signal_hook::consts::{
-    SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2,
+    SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2,
 };
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
@@ -35,8 +35,13 @@ impl Signals {
             .into_iter()
             .chain(OF_PROCESSES)
             .filter(|signal| !is_ignored(signal))
-            .chain([SIGCHLD, SIGCONT]);
+            .chain([SIGCHLD]);
         Ok(Signals(SignalsInfo::new(signals)?))
+    }
+
+    /// Takes the signals that have come before there is a client.
+    pub fn take(&mut self) -> Vec<Origin> {
+        self.0.pending().collect()
     }
 }
 
@@ -79,34 +84,30 @@ impl Ended {
     }
 }
 
-/// Waits for a client's end.
-pub fn supervise(child: &Child, signals: &mut Signals) -> io::Result<Ended> {
-    // A signal of the terminal may have come before there was a client. The client has done nothing yet, so it may get the
-    // signal twice.
-    forward(signals.0.pending(), child, |_| true);
+/// Waits for a client's end, and sends the client all signals that it has not got. `early` came before the client's start.
+pub fn supervise(child: &Child, early: Vec<Origin>, signals: &mut Signals) -> io::Result<Ended> {
+    for origin in early {
+        forward(child, origin.signal);
+    }
     loop {
         if let Some(ended) = wait(child)? {
             return Ok(ended);
         }
-        forward(signals.0.wait(), child, |origin| {
-            !OF_TERMINAL.contains(&origin.signal) || matches!(origin.cause, Cause::Sent(_))
-        });
+        for origin in signals.0.wait() {
+            let is_of_terminal = OF_TERMINAL.contains(&origin.signal);
+            if !is_of_terminal || matches!(origin.cause, Cause::Sent(_)) {
+                forward(child, origin.signal);
+            }
+        }
     }
 }
 
-/// Sends the client the signals that it has not got.
-fn forward(
-    signals: impl Iterator<Item = Origin>,
-    child: &Child,
-    is_for_client: impl Fn(&Origin) -> bool,
-) {
-    for origin in signals.filter(is_for_client) {
-        if origin.signal != SIGCHLD
-            && let Some(signal) = Signal::from_named_raw(origin.signal)
-        {
-            // A client that has ended is still there until `wait`. A client of another user cannot be sent signals.
-            let _ = kill_process(Pid::from_child(child), signal);
-        }
+fn forward(child: &Child, signal: i32) {
+    if signal != SIGCHLD
+        && let Some(signal) = Signal::from_named_raw(signal)
+    {
+        // A client that has ended is still there until `wait`. A client of another user cannot be sent signals.
+        let _ = kill_process(Pid::from_child(child), signal);
     }
 }
 

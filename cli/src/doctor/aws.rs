@@ -27,6 +27,10 @@ const STS_LIMIT: Duration = Duration::from_secs(4);
 const TOLERATED_SKEW: Duration = Duration::from_secs(60);
 
 /// The configuration of the SDK with valid credentials, and whose they are.
+#[cfg_attr(
+    not(feature = "account"),
+    expect(dead_code, reason = "only the checks of the account read all fields")
+)]
 pub struct Aws {
     pub config: SdkConfig,
     pub credentials: Credentials,

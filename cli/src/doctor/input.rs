@@ -15,6 +15,10 @@ use crate::target::Target;
 const LOOK_UP_LIMIT: Duration = Duration::from_secs(3);
 
 /// A checked URL, and where to connect.
+#[cfg_attr(
+    not(feature = "account"),
+    expect(dead_code, reason = "only the checks of the account read all fields")
+)]
 pub struct Input {
     pub url: String,
     pub parts_url: url::Url,

@@ -342,7 +342,7 @@ mod tests {
             addresses,
             ["127.0.0.1:15432".parse::<SocketAddr>().unwrap()]
         );
-        let config = connector.addressed(Config::new(), addresses[0], 1);
+        let config = connector.addressed(Config::new(), "127.0.0.1:15432".parse().unwrap(), 1);
         let host = "mydb.abc123xyz.us-east-1.rds.amazonaws.com".to_owned();
         assert_eq!(config.get_hosts(), [Host::Tcp(host)]);
         assert_eq!(
