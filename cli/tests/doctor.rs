@@ -305,6 +305,16 @@ fn a_server_that_rejects_the_connection_is_the_conclusion_with_its_answer() {
 }
 
 #[test]
+fn control_characters_of_a_server_are_not_printed() {
+    let answer = greeting(b"\x0b\x00\x00\x00\xff\x10\x04\x1b]0;x\x07\x1b[2J");
+    let url = format!("mysql://app@{HOST}:3306/app");
+    let output = sandbox(Account::healthy()).run(&["doctor", "--dial", &answer, &url]);
+    assert_only(&output, "server", "]0;x", "read the server's answer");
+    let control = |c: char| c.is_control() && c != '\n';
+    assert!(!output.stdout.contains(control), "{:?}", output.stdout);
+}
+
+#[test]
 fn a_server_without_tls_is_the_conclusion() {
     let output =
         sandbox(Account::healthy()).run(&["doctor", "--dial", &greeting(b"N"), &url(HOST, 5432)]);

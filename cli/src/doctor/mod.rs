@@ -110,7 +110,7 @@ struct Examination {
 impl Examination {
     /// Prints checks as soon as they are made.
     fn add(&mut self, checks: Vec<Check>) -> io::Result<()> {
-        for check in checks {
+        for check in checks.into_iter().map(Check::printable) {
             if self.prints {
                 match writeln!(anstream::stdout(), "{check}") {
                     // The reader has gone. The exit status tells the outcome.

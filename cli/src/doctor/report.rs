@@ -87,6 +87,18 @@ impl Check {
         }
     }
 
+    /// A server's text may have control characters, on which a terminal would act.
+    pub fn printable(mut self) -> Check {
+        match &mut self.outcome {
+            Outcome::Ok(text) | Outcome::NotChecked(text) => replace_control_characters(text),
+            Outcome::Wrong(Finding { problem, remedy }) => {
+                replace_control_characters(problem);
+                replace_control_characters(remedy);
+            }
+        }
+        self
+    }
+
     pub fn is_ok(&self) -> bool {
         matches!(self.outcome, Outcome::Ok(_))
     }
@@ -170,6 +182,10 @@ impl Report {
             "checks": checks,
         })
     }
+}
+
+fn replace_control_characters(text: &mut String) {
+    *text = text.replace(char::is_control, "\u{fffd}");
 }
 
 fn capitalized(text: &str) -> String {
