@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use rds_roots::{AMAZON_ROOT_CERTS, RDS_ROOT_CERTS, region_root_certs, to_pem};
 use rustix::process::{Pid, Signal, kill_process};
@@ -699,7 +699,7 @@ fn rds_iam_dies_from_the_signal_that_killed_the_client() {
     for signal in [Signal::KILL, Signal::SEGV, Signal::PIPE, Signal::TERM] {
         // The client may dump its core, which holds the client's secrets. A core of rds-iam would be one more.
         let running = Running::start(WAITS, |sandbox| {
-            let mut command = Command::new("/bin/sh");
+            let mut command = support::with_default_signals("/bin/sh");
             let script = r#"ulimit -c "$(ulimit -H -c)"; exec "$0" "$@""#;
             command.args(["-c", script, env!("CARGO_BIN_EXE_rds-iam"), "mysql", MYSQL]);
             sandbox.prepare(&mut command);
@@ -728,7 +728,7 @@ fn a_client_that_handles_sigterm_decides_the_status() {
 #[test]
 fn signals_that_rds_iam_was_started_to_ignore_are_ignored_by_the_client() {
     let running = Running::start(WAITS, |sandbox| {
-        let mut command = Command::new("/bin/sh");
+        let mut command = support::with_default_signals("/bin/sh");
         command.args([
             "-c",
             r#"trap '' HUP; exec "$0" "$@""#,
@@ -762,7 +762,7 @@ const READS: &str = r#"exec bash -c '
 /// Starts the client in a terminal that types `keys`, by a shell.
 fn start_in_terminal(shell: &str, keys: &str) -> Running {
     let running = Running::start(READS, |sandbox| {
-        let mut command = Command::new("script");
+        let mut command = support::with_default_signals("script");
         command.args(["-qfec", shell, "/dev/null"]);
         sandbox.prepare(&mut command);
         command.env("RDS_IAM", env!("CARGO_BIN_EXE_rds-iam"));

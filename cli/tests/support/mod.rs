@@ -35,6 +35,14 @@ pub struct Output {
     pub stderr: String,
 }
 
+/// A program that handles all signals as usual. If the tests run in the background of a shell, they ignore SIGINT, and so
+/// would the program.
+pub fn with_default_signals(program: &str) -> Command {
+    let mut command = Command::new("/usr/bin/env");
+    command.args(["--default-signal", program]);
+    command
+}
+
 impl Sandbox {
     /// A sandbox with a long-term key in the environment.
     pub fn new() -> Sandbox {
@@ -99,7 +107,7 @@ impl Sandbox {
 
     /// The command `rds-iam`, with an empty standard input and all outputs in pipes.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rds-iam"));
+        let mut command = with_default_signals(env!("CARGO_BIN_EXE_rds-iam"));
         command.args(args);
         self.prepare(&mut command);
         command
