@@ -1,10 +1,12 @@
 //! The database that a URL names.
 
+use anyhow::bail;
 use percent_encoding::percent_decode_str;
 use rds_iam::Login;
-use rds_iam_connector::{InvalidOptions, Protocol, UrlParameters, UrlParts};
+use rds_iam_connector::{Endpoint, InvalidOptions, Options, Protocol, UrlParameters, UrlParts};
 use url::Url;
 
+use crate::args::DatabaseArgs;
 use crate::libpq;
 
 /// The parameters of MySQL's URLs that the clients' option file can hold.
@@ -50,6 +52,27 @@ impl Target {
             parsed.query_pairs_mut().append_pair(name, value);
         }
         Target::new(protocol, parameters.read(parsed.as_str())?)
+    }
+
+    /// Checks the options besides the URL, and the file of root certificates.
+    pub fn endpoint(&self, args: &DatabaseArgs, region: Option<&str>) -> anyhow::Result<Endpoint> {
+        let mut parts = self.parts.clone();
+        if let Some(file) = &args.ca
+            && parts.root_file.replace(file.clone()).is_some()
+        {
+            bail!("the URL and --ca both name a file of root certificates. Remove either");
+        }
+        let mut options = Options::from_url_parts((), parts);
+        if let Some(region) = region {
+            options = options.region(region);
+        }
+        if let Some(address) = &args.dial {
+            options = options.dial(address);
+        }
+        let login = &self.login;
+        let ((), endpoint) =
+            options.into_endpoint(self.protocol, login.host(), login.port(), login.user())?;
+        Ok(endpoint)
     }
 
     fn new(protocol: Protocol, parts: UrlParts) -> anyhow::Result<Target> {

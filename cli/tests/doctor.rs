@@ -447,6 +447,24 @@ fn a_login_that_works_is_the_conclusion_and_the_status_is_0() {
 
 #[test]
 #[ignore = "needs the servers of tests/rds: run scripts/test"]
+fn roots_in_the_url_are_trusted_in_each_check() {
+    let servers = Servers::running();
+    let (host, port) = (servers.host(), servers.port(Engine::Postgres));
+    let url = format!(
+        "postgres://iam_user@{host}:{port}/app?sslrootcert={}",
+        servers.ca()
+    );
+    let output = at_servers(&servers, Account::healthy()).run(&["doctor", &url]);
+    assert_eq!(conclusion(&output), "The login works.", "{}", output.stdout);
+    assert!(
+        output.stdout.contains("under the given roots"),
+        "{}",
+        output.stdout
+    );
+}
+
+#[test]
+#[ignore = "needs the servers of tests/rds: run scripts/test"]
 fn a_rejected_token_without_another_cause_is_the_conclusion() {
     let servers = Servers::running();
     for (server, problem) in [

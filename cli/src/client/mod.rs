@@ -12,14 +12,14 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail, ensure};
-use rds_iam::{Service, Token};
-use rds_iam_connector::{Address, Endpoint, InvalidOptions, Options, Protocol, UrlParameters};
+use rds_iam::Token;
+use rds_iam_connector::{Address, Endpoint, InvalidOptions, Protocol, UrlParameters};
 use tempfile::TempDir;
 
 use crate::args::{DatabaseArgs, ExecArgs, MysqlArgs, PsqlArgs};
 use crate::client::option_file::Vendor;
 use crate::client::run::Signals;
-use crate::target::{MYSQL_PARAMETERS, Target, server_name};
+use crate::target::{MYSQL_PARAMETERS, Target};
 use crate::{libpq, output, token};
 
 /// The variable with the path of the option file, for scripts.
@@ -108,46 +108,20 @@ struct Connection {
     endpoint: Endpoint,
     /// Where libpq connects, if not to the database's own host.
     dialled: Vec<IpAddr>,
-    /// The region without built-in roots.
-    missing_region: Option<String>,
 }
 
 impl Connection {
     fn new(args: &DatabaseArgs) -> anyhow::Result<Connection> {
         let mut target = Target::read(&args.url)?;
-        let mut parts = target.parts.clone();
-        if let Some(file) = &args.ca
-            && parts.root_file.replace(file.clone()).is_some()
-        {
-            bail!("the URL and --ca both name a file of root certificates. Remove either");
-        }
-        let host_region = parts.login.region().map(str::to_owned);
-        let has_built_in_roots = |region: &String| {
-            parts.root_file.is_some()
-                || parts.login.service() == Service::Dsql
-                || !rds_roots::region_root_certs(region).is_empty()
-        };
-        let missing_region = host_region
-            .or(args.region.clone())
-            .filter(|region| !has_built_in_roots(region));
-        let mut options = Options::from_url_parts((), parts);
-        if let Some(region) = &args.region {
-            options = options.region(region);
-        }
-        if let Some(address) = &args.dial {
-            options = options.dial(address);
-        }
-        let login = &target.login;
-        let (protocol, host, port, user) =
-            (target.protocol, login.host(), login.port(), login.user());
-        let ((), endpoint) = options.into_endpoint(protocol, host, port, user)?;
+        let endpoint = target.endpoint(args, args.region.as_deref())?;
         let dialled = match &endpoint.dial {
             None => Vec::new(),
-            Some(address) if protocol == Protocol::Postgres => resolve(address)?,
+            Some(address) if target.protocol == Protocol::Postgres => resolve(address)?,
             Some(_) => bail!(
                 "the clients of MySQL and MariaDB verify the name that they connect to, so they cannot dial another address. \
-                 Let {} lead to the tunnel, for example in /etc/hosts, and let the tunnel listen on port {port}",
-                server_name(login)
+                 Let {} lead to the tunnel, for example in /etc/hosts, and let the tunnel listen on port {}",
+                endpoint.server_name(),
+                endpoint.login.port()
             ),
         };
         target.login = endpoint.login.clone();
@@ -155,7 +129,6 @@ impl Connection {
             target,
             endpoint,
             dialled,
-            missing_region,
         })
     }
 
@@ -209,7 +182,8 @@ impl Connection {
             }
         };
         files.remove();
-        if let (Some(region), false) = (&self.missing_region, ended.is_success()) {
+        let missing_region = self.endpoint.roots.missing_region();
+        if let (Some(region), false) = (missing_region, ended.is_success()) {
             output::note(format_args!(
                 "there are no built-in root certificates for the region {region}. If the client cannot verify the server's \
                  certificate, download AWS's bundle for this region, and give the file with --ca: \
@@ -226,7 +200,7 @@ impl Connection {
         command.envs(libpq::variables(&self.target, token));
         command.env("PGSSLROOTCERT", roots);
         if let Some(dial) = &self.endpoint.dial {
-            let (names, addresses) = host_lists(server_name(&self.target.login), &self.dialled);
+            let (names, addresses) = host_lists(self.endpoint.server_name(), &self.dialled);
             command.env("PGHOST", names);
             command.env("PGHOSTADDR", addresses);
             command.env("PGPORT", dial.port.to_string());

@@ -50,13 +50,13 @@ enum Kind {
 impl Kind {
     /// `ID.RANDOM.…`, `ID.cluster-RANDOM.…`, `ID.cluster-ro-RANDOM.…` or `ID.proxy-RANDOM.…`
     fn of(input: &Input) -> Kind {
-        let host = input.login.host();
+        let host = input.endpoint.login.host();
         let mut labels = host.split('.');
         let (Some(id), Some(second)) = (labels.next(), labels.next()) else {
             return Kind::Unknown;
         };
         let id = id.to_owned();
-        match input.login.service() {
+        match input.endpoint.login.service() {
             Service::Dsql => Kind::Dsql,
             // The custom endpoints of a cluster and of a proxy have names of their own.
             _ if second.starts_with("cluster-custom-") || second == "endpoint" => Kind::Unknown,
@@ -241,13 +241,19 @@ async fn policy(
     let Some(identity) = identity.and_then(Arn::read) else {
         return Check::not_checked(NAME, "the identity is not known");
     };
-    let (action, resource) = match (input.login.service(), database) {
+    let (action, resource) = match (input.endpoint.login.service(), database) {
         (Service::Dsql, _) => {
-            let action = match input.login.user() {
+            let action = match input.endpoint.login.user() {
                 "admin" => "dsql:DbConnectAdmin",
                 _ => "dsql:DbConnect",
             };
-            let id = input.login.host().split('.').next().unwrap_or_default();
+            let id = input
+                .endpoint
+                .login
+                .host()
+                .split('.')
+                .next()
+                .unwrap_or_default();
             let (partition, account) = (identity.partition, identity.account);
             (
                 action,
@@ -262,7 +268,7 @@ async fn policy(
                 return Check::not_checked(NAME, "the database's ARN is not known");
             };
             let (partition, account) = (arn.partition, arn.account);
-            let (resource_id, user) = (&database.resource_id, input.login.user());
+            let (resource_id, user) = (&database.resource_id, input.endpoint.login.user());
             (
                 "rds-db:connect",
                 format!(

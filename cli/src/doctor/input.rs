@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use rds_iam::{Login, Service};
-use rds_iam_connector::{Address, Protocol};
+use rds_iam_connector::{Address, Endpoint, Protocol};
 use tokio::time::timeout;
 
 use super::Group;
@@ -21,27 +21,13 @@ const LOOK_UP_LIMIT: Duration = Duration::from_secs(3);
 )]
 pub struct Input {
     pub url: String,
-    pub parts_url: url::Url,
     pub protocol: Protocol,
-    pub login: Login,
+    pub endpoint: Endpoint,
     pub region: String,
     /// Whether the host's name has a region.
     pub name_has_region: bool,
-    /// A region that the host's name does not have.
-    pub given_region: Option<String>,
-    pub dial: Option<Address>,
-    pub ca: Option<String>,
-}
-
-impl Input {
-    /// Where to connect.
-    pub fn address(&self) -> Address {
-        let host = self.login.host().trim_matches(['[', ']']);
-        self.dial.clone().unwrap_or_else(|| Address {
-            host: host.to_owned(),
-            port: self.login.port(),
-        })
-    }
+    /// Whether `--ca` or the URL names a file of root certificates.
+    pub has_given_roots: bool,
 }
 
 pub async fn examine(args: &DoctorArgs) -> Group<Input> {
@@ -59,23 +45,17 @@ pub async fn examine(args: &DoctorArgs) -> Group<Input> {
         Ok(target) => target,
         Err(error) => return wrong(Finding::of_error(&*error)),
     };
-    let dial = match args.database.dial.as_deref().map(str::parse).transpose() {
-        Ok(dial) => dial,
-        Err(error) => return wrong(Finding::of_error(&error)),
-    };
     let given = match (target.login.region(), &args.database.region) {
         (Some(_), None) => None,
         (_, Some(region)) => Some((region.clone(), "from --region")),
         (None, None) => configured_region().await,
     };
-    let login = match &given {
-        None => Ok(target.login.clone()),
-        Some((region, _)) => target.login.clone().with_region(region),
+    let given_region = given.as_ref().map(|(region, _)| &**region);
+    let endpoint = match target.endpoint(&args.database, given_region) {
+        Ok(endpoint) => endpoint,
+        Err(error) => return wrong(Finding::of_error(&*error)),
     };
-    let login = match login {
-        Ok(login) => login,
-        Err(error) => return wrong(Finding::of_error(&error)),
-    };
+    let login = &endpoint.login;
     let Some(region) = login.region().map(str::to_owned) else {
         return wrong(Finding::new(
             format!("nothing names the region of {}", login.host()),
@@ -92,25 +72,18 @@ pub async fn examine(args: &DoctorArgs) -> Group<Input> {
             login.service()
         ),
     )];
-    checks.push(name(&target.login, dial.as_ref()).await);
-    if let Some(dial) = &dial {
+    checks.push(name(&target.login, endpoint.dial.as_ref()).await);
+    if let Some(dial) = &endpoint.dial {
         let text = format!("connects to {dial}; the token is signed for the host in the URL");
         checks.push(Check::ok("tunnel", text));
     }
     let input = Input {
         url: args.database.url.clone(),
-        parts_url: target.parts.url.clone(),
         protocol: target.protocol,
         name_has_region: target.login.region().is_some(),
-        login,
+        has_given_roots: args.database.ca.is_some() || target.parts.root_file.is_some(),
+        endpoint,
         region,
-        given_region: given.map(|(region, _)| region),
-        dial,
-        ca: args
-            .database
-            .ca
-            .as_ref()
-            .map(|file| file.display().to_string()),
     };
     (checks, Some(input))
 }
@@ -150,31 +123,26 @@ async fn name(login: &Login, dial: Option<&Address>) -> Check {
             format!("write the database's endpoint into the URL, and give --dial {host}:{port}"),
         );
     }
-    let Some(canonical) = canonical_name(host.to_owned()).await else {
+    let canonical = canonical_name(host.to_owned()).await;
+    let endpoint = canonical.and_then(|name| Login::new(&name, login.port(), login.user()).ok());
+    let Some(endpoint) = endpoint.filter(|endpoint| endpoint.region().is_some()) else {
         return Check::not_checked(
             NAME,
             format!("{host} is not an endpoint of AWS, and no look-up leads to one"),
         );
     };
-    match Login::new(&canonical, login.port(), login.user()) {
-        Ok(endpoint) if endpoint.region().is_some() => {
-            let dial = match dial {
-                Some(_) => "",
-                None => ". The endpoint's name also leads to the database",
-            };
-            Check::wrong(
-                NAME,
-                format!(
-                    "{host} is another name of {canonical}, and the database checks its own endpoint in the token"
-                ),
-                format!("write {canonical} into the URL{dial}"),
-            )
-        }
-        _ => Check::not_checked(
-            NAME,
-            format!("{host} is not an endpoint of AWS, and no look-up leads to one"),
+    let endpoint = endpoint.host();
+    let dial = match dial {
+        Some(_) => "",
+        None => ". The endpoint's name also leads to the database",
+    };
+    Check::wrong(
+        NAME,
+        format!(
+            "{host} is another name of {endpoint}, and the database checks its own endpoint in the token"
         ),
-    }
+        format!("write {endpoint} into the URL{dial}"),
+    )
 }
 
 /// The name at the end of all CNAME records.

@@ -4,7 +4,7 @@ use std::error::Error as _;
 
 use mysql_async::prelude::Queryable;
 use rds_iam::{Service, TokenCache};
-use rds_iam_connector::{Error, Protocol};
+use rds_iam_connector::{Endpoint, Error, Options, Protocol};
 use rds_iam_mysql_async as mysql;
 use rds_iam_tokio_postgres as postgres;
 
@@ -18,7 +18,7 @@ pub async fn examine(cache: TokenCache, input: &Input) -> Check {
         Protocol::MySql => mysql(cache, input).await,
     };
     let outcome = match outcome {
-        Ok(()) => Outcome::Ok(format!("the database accepts {}", input.login)),
+        Ok(()) => Outcome::Ok(format!("the database accepts {}", input.endpoint.login)),
         Err(finding) => Outcome::Wrong(finding),
     };
     Check {
@@ -31,14 +31,8 @@ const REJECTED: &str = "the database rejected the token";
 const SEE_GUIDE: &str = "read https://docs.rs/rds-iam/latest/rds_iam/guide/rejected";
 
 async fn postgres(cache: TokenCache, input: &Input) -> Result<(), Finding> {
-    let options = postgres::options(&url(input)).map_err(|error| Finding::of_error(&error))?;
-    let mut options = options.cache(cache);
-    if let Some(region) = &input.given_region {
-        options = options.region(region);
-    }
-    if let Some(dial) = &input.dial {
-        options = options.dial(&dial.to_string());
-    }
+    let options = postgres::options(&input.url).map_err(|error| Finding::of_error(&error))?;
+    let options = for_endpoint(options, cache, input);
     let error = match postgres::connect_with(options).await {
         Ok(_client) => return Ok(()),
         Err(error) => error,
@@ -50,9 +44,9 @@ async fn postgres(cache: TokenCache, input: &Input) -> Result<(), Finding> {
     let Some(answer) = answer else {
         return Err(Finding::new(one_line(&error), SEE_GUIDE));
     };
-    let user = input.login.user();
+    let user = input.endpoint.login.user();
     let message = answer.message();
-    let remedy = match (answer.code().code(), input.login.service()) {
+    let remedy = match (answer.code().code(), input.endpoint.login.service()) {
         ("28P01", Service::RdsDb) => {
             let problem =
                 format!("the database asked {user} for a password instead of a token ({message})");
@@ -97,14 +91,8 @@ async fn postgres(cache: TokenCache, input: &Input) -> Result<(), Finding> {
 }
 
 async fn mysql(cache: TokenCache, input: &Input) -> Result<(), Finding> {
-    let options = mysql::options(&url(input)).map_err(|error| Finding::of_error(&error))?;
-    let mut options = options.cache(cache);
-    if let Some(region) = &input.given_region {
-        options = options.region(region);
-    }
-    if let Some(dial) = &input.dial {
-        options = options.dial(&dial.to_string());
-    }
+    let options = mysql::options(&input.url).map_err(|error| Finding::of_error(&error))?;
+    let options = for_endpoint(options, cache, input);
     let error = match mysql::connect_with(options).await {
         Ok(mut connection) => {
             // Otherwise the server logs a broken connection.
@@ -136,16 +124,15 @@ async fn mysql(cache: TokenCache, input: &Input) -> Result<(), Finding> {
     }
 }
 
-/// The URL with the file of root certificates.
-fn url(input: &Input) -> String {
-    let Some(ca) = &input.ca else {
-        return input.url.clone();
-    };
-    let name = match input.protocol {
-        Protocol::Postgres => "sslrootcert",
-        Protocol::MySql => "ssl-ca",
-    };
-    let separator = if input.url.contains('?') { '&' } else { '?' };
-    let ca = percent_encoding::utf8_percent_encode(ca, percent_encoding::NON_ALPHANUMERIC);
-    format!("{}{separator}{name}={ca}", input.url)
+/// The options of the command line besides the URL.
+fn for_endpoint<D>(options: Options<D>, cache: TokenCache, input: &Input) -> Options<D> {
+    let Endpoint { roots, dial, .. } = &input.endpoint;
+    let options = options
+        .cache(cache)
+        .region(&input.region)
+        .roots(roots.certs().iter().cloned());
+    match dial {
+        Some(dial) => options.dial(&dial.to_string()),
+        None => options,
+    }
 }

@@ -2,11 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rds_iam_connector::{Endpoint, Options, Protocol, UrlParts};
+use rds_iam_connector::Protocol;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -72,7 +71,7 @@ async fn within<T>(action: impl Future<Output = io::Result<T>>) -> io::Result<T>
 }
 
 async fn look_up(input: &Input) -> Result<(Vec<SocketAddr>, String), Finding> {
-    let address = input.address();
+    let address = input.endpoint.address();
     let found = within(tokio::net::lookup_host((&*address.host, address.port))).await;
     let found: Vec<SocketAddr> = found
         .map_err(|error| {
@@ -203,7 +202,7 @@ async fn mysql_offer(stream: &mut TcpStream) -> Result<((), String), Finding> {
 }
 
 async fn verify(input: &Input, stream: TcpStream) -> Result<((), String), Finding> {
-    let endpoint = endpoint(input)?;
+    let endpoint = &input.endpoint;
     let name = endpoint.server_name().to_owned();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let roots = endpoint
@@ -224,35 +223,14 @@ async fn verify(input: &Input, stream: TcpStream) -> Result<((), String), Findin
     let connecting = TlsConnector::from(Arc::new(config)).connect(server_name, stream);
     match within(connecting).await {
         Ok(_) => {
-            let roots = match input.ca {
-                Some(_) => "the given roots",
-                None => "the built-in roots",
+            let roots = match input.has_given_roots {
+                true => "the given roots",
+                false => "the built-in roots",
             };
             Ok(((), format!("the certificate is for {name}, under {roots}")))
         }
         Err(error) => Err(tls_finding(&error, &name, input)),
     }
-}
-
-fn endpoint(input: &Input) -> Result<Endpoint, Finding> {
-    let mut options = match &input.ca {
-        None => Options::new(()),
-        Some(file) => Options::from_url_parts(
-            (),
-            UrlParts {
-                url: input.parts_url.clone(),
-                login: input.login.clone(),
-                root_file: Some(PathBuf::from(file)),
-            },
-        ),
-    };
-    if let Some(region) = &input.given_region {
-        options = options.region(region);
-    }
-    let login = &input.login;
-    let endpoint = options.into_endpoint(input.protocol, login.host(), login.port(), login.user());
-    let ((), endpoint) = endpoint.map_err(|error| Finding::of_error(&error))?;
-    Ok(endpoint)
 }
 
 fn tls_finding(error: &io::Error, name: &str, input: &Input) -> Finding {
@@ -273,12 +251,11 @@ fn tls_finding(error: &io::Error, name: &str, input: &Input) -> Finding {
             )
         }
         CertificateError::UnknownIssuer => {
-            let region = &input.region;
-            let has_no_roots =
-                input.ca.is_none() && rds_roots::region_root_certs(region).is_empty();
-            let remedy = match has_no_roots {
-                true => format!("download AWS's bundle for {region}, whose roots are not built in, and give --ca FILE"),
-                false => "look at what listens there, because the certificate is not Amazon's, or give --ca FILE".to_owned(),
+            let remedy = match input.endpoint.roots.missing_region() {
+                Some(region) => format!(
+                    "download AWS's bundle for {region}, whose roots are not built in, and give --ca FILE"
+                ),
+                None => "look at what listens there, because the certificate is not Amazon's, or give --ca FILE".to_owned(),
             };
             Finding::new("the server's certificate has an unknown root", remedy)
         }

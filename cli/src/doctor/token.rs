@@ -22,7 +22,7 @@ pub fn cache(credentials: Credentials, input: &Input) -> Result<TokenCache, rds_
 }
 
 pub async fn examine(cache: &TokenCache, input: &Input) -> Check {
-    let token = match cache.token(&input.login).await {
+    let token = match cache.token(&input.endpoint.login).await {
         Ok(token) => token,
         Err(error) => {
             return Check::wrong("token", one_line(&error), "correct this first");

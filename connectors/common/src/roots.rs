@@ -92,7 +92,8 @@ impl Roots {
         Ok(store)
     }
 
-    pub(crate) fn missing_region(&self) -> Option<&str> {
+    /// The region of the database, if no roots are built in for the region and none were given.
+    pub fn missing_region(&self) -> Option<&str> {
         self.missing_region.as_deref()
     }
 }

@@ -22,9 +22,9 @@
 //!   with a password, several hosts or a socket are errors, and nothing is sent.
 //! - **Root certificates are built in**: the roots of RDS in the host's region, and Amazon's public roots for RDS Proxy and Aurora
 //!   Serverless. For Aurora DSQL, Amazon's public roots alone. The crate [`rds_roots`] says which regions. For another region,
-//!   or for other roots, name a file in the URL: `sslrootcert` (PostgreSQL) or `ssl-ca` (MySQL). sqlx also trusts Mozilla's list of authorities. If a
-//!   crate of your program enables another TLS feature of sqlx (`tls-native-tls`, `tls-rustls-ring-native-roots`), sqlx also
-//!   trusts the platform's list.
+//!   or for other roots, name a file in the URL: `sslrootcert` (PostgreSQL) or `ssl-ca` (MySQL). sqlx also trusts Mozilla's list of
+//!   authorities. If a crate of your program enables another TLS feature of sqlx (`tls-native-tls`,
+//!   `tls-rustls-ring-native-roots`), sqlx also trusts the platform's list.
 //! - **New connections keep working past fifteen minutes.** A task replaces the pool's token before the token expires, also
 //!   while the source of the credentials is down, as long as a valid token can be had.
 //! - **A pool recovers from rejected logins.** If the credentials were revoked, the database rejects the pool's token. sqlx
