@@ -110,6 +110,11 @@ pub struct MysqlArgs {
 pub struct DoctorArgs {
     #[command(flatten)]
     pub database: DatabaseArgs,
+    /// Another user of the database, who looks at the user's grant if the login fails
+    ///
+    /// The password is in PGPASSWORD or MYSQL_PWD. Without a password, this user logs in with a token.
+    #[arg(long, value_name = "USER")]
+    pub admin: Option<String>,
     /// Print an object with all checks
     #[arg(long)]
     pub json: bool,

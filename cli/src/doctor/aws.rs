@@ -7,6 +7,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::credential_feature::AwsCredentialFeature;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_sts::config::interceptors::FinalizerInterceptorContextRef;
 use aws_sdk_sts::config::{ConfigBag, Intercept, RuntimeComponents};
@@ -17,8 +18,10 @@ use time::format_description::well_known::Rfc2822;
 use tokio::time::timeout;
 
 use super::input::Input;
-use super::report::Check;
-use super::{Group, one_line};
+use super::one_line;
+use super::report::{Check, Finding};
+
+const IDENTITY: &str = "identity";
 
 const CREDENTIALS_LIMIT: Duration = Duration::from_secs(5);
 const STS_LIMIT: Duration = Duration::from_secs(4);
@@ -38,92 +41,82 @@ pub struct Aws {
     pub identity: Option<String>,
 }
 
-pub async fn examine(input: &Input) -> Group<Aws> {
-    let config = aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new(input.region.clone()))
-        .load();
-    let credentials = timeout(CREDENTIALS_LIMIT, async {
-        let config = config.await;
-        let credentials = match config.credentials_provider() {
-            Some(provider) => provider
-                .provide_credentials()
-                .await
-                .map_err(|error| one_line(&error)),
-            None => Err("the AWS configuration has no credentials provider".to_owned()),
+pub const CHECKS: [&str; 3] = ["credentials", "identity", "clock"];
+
+pub async fn examine(input: &Input, checks: &mut Vec<Check>) -> Option<Aws> {
+    let (config, credentials, text) = match credentials(input).await {
+        Ok(found) => found,
+        Err(finding) => {
+            checks.push(Check::wrong("credentials", finding));
+            return None;
+        }
+    };
+    checks.push(Check::ok("credentials", text));
+    let (identity, [identity_check, clock]) = identity_and_clock(&config).await;
+    checks.extend([identity_check, clock]);
+    Some(Aws {
+        config,
+        credentials,
+        identity,
+    })
+}
+
+/// Returns valid credentials, and what they are.
+async fn credentials(input: &Input) -> Result<(SdkConfig, Credentials, String), Finding> {
+    let found = timeout(CREDENTIALS_LIMIT, async {
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new(input.region.clone()))
+            .load()
+            .await;
+        let provider = config.credentials_provider();
+        let credentials = match provider {
+            Some(provider) => provider.provide_credentials().await,
+            None => Err(CredentialsError::not_loaded("there is no provider")),
         };
         (config, credentials)
     });
     const REMEDY: &str =
         "set AWS_PROFILE or the AWS_… keys, log in to AWS again, or give this machine a role";
-    let not_checked = |name| Check::not_checked(name, "there are no credentials");
-    let missing = |problem: String| {
-        let checks = vec![
-            Check::wrong("credentials", problem, REMEDY),
-            not_checked("identity"),
-            not_checked("clock"),
-        ];
-        (checks, None)
-    };
-    let (config, credentials) = match credentials.await {
+    let (config, credentials) = match found.await {
         Ok((config, Ok(credentials))) => (config, credentials),
-        Ok((_, Err(error))) => return missing(format!("there are no AWS credentials ({error})")),
+        Ok((_, Err(error))) => {
+            let problem = format!("there are no AWS credentials ({})", one_line(&error));
+            return Err(Finding::new(problem, REMEDY));
+        }
         Err(_) => {
-            let seconds = CREDENTIALS_LIMIT.as_secs();
-            return missing(format!(
-                "the source of the AWS credentials has not answered for {seconds} s"
-            ));
+            let problem = format!(
+                "the source of the AWS credentials has not answered for {} s",
+                CREDENTIALS_LIMIT.as_secs()
+            );
+            return Err(Finding::new(problem, REMEDY));
         }
     };
-    let (check, is_valid) = credentials_check(&credentials);
-    let mut checks = vec![check];
-    if !is_valid {
-        checks.extend([not_checked("identity"), not_checked("clock")]);
-        return (checks, None);
-    }
+    let session_token = match credentials.session_token() {
+        Some(_) => "with a session token",
+        None => "without a session token",
+    };
+    let text = format!(
+        "{} from {}, {session_token}",
+        credentials.access_key_id(),
+        source(&credentials)
+    );
+    let expiry = match credentials.expiry() {
+        None => "without an expiry".to_owned(),
+        Some(expiry) => match expiry.duration_since(now()) {
+            Ok(left) if !left.is_zero() => format!("valid for {} min", left.as_secs() / 60),
+            _ => {
+                return Err(Finding::new(
+                    format!("the AWS credentials have expired ({text})"),
+                    "log in to AWS again, or fix the source of the credentials",
+                ));
+            }
+        },
+    };
     let config = config
         .into_builder()
         .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
         .build();
-    let (identity, [identity_check, clock]) = identity_and_clock(&config).await;
-    checks.extend([identity_check, clock]);
-    let aws = Aws {
-        config,
-        credentials,
-        identity,
-    };
-    (checks, Some(aws))
-}
-
-fn credentials_check(credentials: &Credentials) -> (Check, bool) {
-    let mut text = format!(
-        "{} from {}",
-        credentials.access_key_id(),
-        source(credentials)
-    );
-    text += match credentials.session_token() {
-        Some(_) => ", with a session token",
-        None => ", without a session token",
-    };
-    let Some(expiry) = credentials.expiry() else {
-        return (Check::ok("credentials", text + ", without an expiry"), true);
-    };
-    match expiry.duration_since(now()) {
-        Ok(left) if !left.is_zero() => {
-            text += &format!(", valid for {} min", left.as_secs() / 60);
-            (Check::ok("credentials", text), true)
-        }
-        _ => {
-            let problem = format!("the AWS credentials have expired ({text})");
-            (
-                Check::wrong(
-                    "credentials",
-                    problem,
-                    "log in to AWS again, or fix their source",
-                ),
-                false,
-            )
-        }
-    }
+    Ok((config, credentials, format!("{text}, {expiry}")))
 }
 
 /// Which part of the SDK's default chain has the credentials.
@@ -174,31 +167,11 @@ async fn identity_and_clock(config: &SdkConfig) -> (Option<String>, [Check; 2]) 
         .and_then(|identity| identity.arn())
         .map(str::to_owned);
     let identity = match &answer {
-        Ok(identity) => Check::ok(
-            "identity",
-            identity.arn().unwrap_or("without an ARN").to_owned(),
-        ),
+        Ok(identity) => Check::ok(IDENTITY, identity.arn().unwrap_or("without an ARN")),
         Err(error) => match error.code() {
-            Some(code) => {
-                let (problem, remedy) = match code {
-                    "InvalidClientTokenId" => (
-                        "AWS does not know the access key or the session token",
-                        "create a new key, or log in to AWS again",
-                    ),
-                    "ExpiredToken" | "ExpiredTokenException" => (
-                        "AWS says that the session token has expired",
-                        "log in to AWS again",
-                    ),
-                    "SignatureDoesNotMatch" => (
-                        "AWS says that the signature is wrong",
-                        "correct the secret access key, and the clock if it is wrong",
-                    ),
-                    _ => ("AWS rejects the credentials", "read AWS's answer"),
-                };
-                Check::wrong("identity", format!("{problem} ({code})"), remedy)
-            }
+            Some(code) => rejected_identity(code, date.skew()),
             None => Check::not_checked(
-                "identity",
+                IDENTITY,
                 format!("STS cannot be asked: {}", one_line(error)),
             ),
         },
@@ -206,28 +179,70 @@ async fn identity_and_clock(config: &SdkConfig) -> (Option<String>, [Check; 2]) 
     (arn, [identity, clock(date.skew())])
 }
 
-fn clock(skew: Option<Skew>) -> Check {
-    let Some(skew) = skew else {
-        return Check::not_checked("clock", "AWS has not told its time");
+/// What STS says of the credentials, or of the request.
+fn rejected_identity(code: &str, skew: Option<Skew>) -> Check {
+    // AWS answers a request of a wrong clock with several codes.
+    if skew.is_some_and(|skew| !skew.is_tolerated()) {
+        let reason = format!("AWS answers {code}, and this machine's clock is wrong");
+        return Check::not_checked(IDENTITY, reason);
+    }
+    let (problem, remedy) = match code {
+        "InvalidClientTokenId" | "UnrecognizedClientException" => (
+            "AWS does not know the access key or the session token",
+            "create a new key, or log in to AWS again",
+        ),
+        "ExpiredToken" | "ExpiredTokenException" => (
+            "AWS says that the session token has expired",
+            "log in to AWS again",
+        ),
+        "SignatureDoesNotMatch" => (
+            "AWS says that the signature is wrong",
+            "correct the secret access key",
+        ),
+        _ => return Check::not_checked(IDENTITY, format!("AWS answers {code}")),
     };
-    let (seconds, direction) = match skew {
-        Skew::Ahead(skew) => (skew, "ahead of"),
-        Skew::Behind(skew) => (skew, "behind"),
+    let finding = Finding::new(format!("{problem} ({code})"), remedy);
+    Check::wrong(IDENTITY, finding)
+}
+
+fn clock(skew: Option<Skew>) -> Check {
+    const CLOCK: &str = "clock";
+    let Some(skew) = skew else {
+        return Check::not_checked(CLOCK, "AWS has not told its time");
     };
     let text = format!(
-        "this machine's clock is {} s {direction} AWS's",
-        seconds.as_secs()
+        "this machine's clock is {} s {} AWS's",
+        skew.seconds,
+        if skew.is_ahead { "ahead of" } else { "behind" }
     );
-    match seconds <= TOLERATED_SKEW {
-        true => Check::ok("clock", text),
-        false => Check::wrong("clock", text, "run NTP on this machine"),
+    match skew.is_tolerated() {
+        true => Check::ok(CLOCK, text),
+        false => Check::wrong(CLOCK, Finding::new(text, "run NTP on this machine")),
     }
 }
 
+/// The difference of this machine's clock from AWS's.
 #[derive(Clone, Copy, Debug)]
-enum Skew {
-    Ahead(Duration),
-    Behind(Duration),
+struct Skew {
+    is_ahead: bool,
+    seconds: u64,
+}
+
+impl Skew {
+    fn since(aws: SystemTime) -> Skew {
+        let (is_ahead, difference) = match now().duration_since(aws) {
+            Ok(ahead) => (true, ahead),
+            Err(behind) => (false, behind.duration()),
+        };
+        Skew {
+            is_ahead,
+            seconds: difference.as_secs(),
+        }
+    }
+
+    fn is_tolerated(self) -> bool {
+        self.seconds <= TOLERATED_SKEW.as_secs()
+    }
 }
 
 /// Compares the header `Date` of each answer with this machine's clock.
@@ -256,10 +271,7 @@ impl Intercept for Date {
             .and_then(|response| response.headers().get("date"));
         let date = date.and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok());
         if let Some(date) = date {
-            let skew = match now().duration_since(SystemTime::from(date)) {
-                Ok(ahead) => Skew::Ahead(ahead),
-                Err(behind) => Skew::Behind(behind.duration()),
-            };
+            let skew = Skew::since(date.into());
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(skew);
         }
         Ok(())

@@ -7,85 +7,83 @@ use rds_iam::{Login, Service};
 use rds_iam_connector::{Address, Endpoint, Protocol};
 use tokio::time::timeout;
 
-use super::Group;
-use super::report::{Check, Finding, Outcome};
+use super::report::{Check, Finding};
 use crate::args::DoctorArgs;
 use crate::target::Target;
 
 const LOOK_UP_LIMIT: Duration = Duration::from_secs(3);
 
 /// A checked URL, and where to connect.
-#[cfg_attr(
-    not(feature = "account"),
-    expect(dead_code, reason = "only the checks of the account read all fields")
-)]
 pub struct Input {
     pub url: String,
     pub protocol: Protocol,
     pub endpoint: Endpoint,
+    /// The login in the URL. Its region is the region in the host's name.
+    pub login: Login,
     pub region: String,
-    /// Whether the host's name has a region.
-    pub name_has_region: bool,
     /// Whether `--ca` or the URL names a file of root certificates.
     pub has_given_roots: bool,
 }
 
-pub async fn examine(args: &DoctorArgs) -> Group<Input> {
-    let wrong = |finding| {
-        let outcome = Outcome::Wrong(finding);
-        (
-            vec![Check {
-                name: "input",
-                outcome,
-            }],
-            None,
-        )
+pub const CHECKS: [&str; 3] = ["input", "name", "tunnel"];
+
+pub async fn examine(args: &DoctorArgs, checks: &mut Vec<Check>) -> Option<Input> {
+    let (input, check) = match read(args).await {
+        Ok(read) => read,
+        Err(finding) => {
+            checks.push(Check::wrong("input", finding));
+            return None;
+        }
     };
-    let target = match Target::read(&args.database.url) {
-        Ok(target) => target,
-        Err(error) => return wrong(Finding::of_error(&*error)),
+    checks.push(check);
+    checks.push(name(&input.login, input.endpoint.dial.as_ref()).await);
+    let text = match &input.endpoint.dial {
+        Some(dial) => {
+            format!("connects to {dial}, and signs the token for the host in the URL")
+        }
+        None => "none, connects to the host in the URL".to_owned(),
     };
+    checks.push(Check::ok("tunnel", text));
+    Some(input)
+}
+
+async fn read(args: &DoctorArgs) -> Result<(Input, Check), Finding> {
+    let target = Target::read(&args.database.url).map_err(|error| Finding::of_error(&*error))?;
     let given = match (target.login.region(), &args.database.region) {
         (Some(_), None) => None,
-        (_, Some(region)) => Some((region.clone(), "from --region")),
+        (_, Some(region)) => Some((region.clone(), "--region")),
         (None, None) => configured_region().await,
     };
     let given_region = given.as_ref().map(|(region, _)| &**region);
-    let endpoint = match target.endpoint(&args.database, given_region) {
-        Ok(endpoint) => endpoint,
-        Err(error) => return wrong(Finding::of_error(&*error)),
-    };
+    let endpoint = target
+        .endpoint(&args.database, given_region)
+        .map_err(|error| Finding::of_error(&*error))?;
     let login = &endpoint.login;
+    let (host, port, user) = (login.host(), login.port(), login.user());
     let Some(region) = login.region().map(str::to_owned) else {
-        return wrong(Finding::new(
-            format!("nothing names the region of {}", login.host()),
-            "give --region",
-        ));
+        let problem = format!("nothing names the region of {host}");
+        return Err(Finding::new(problem, "give --region"));
+    };
+    let port = match target.parts.url.port() {
+        Some(_) => format!("port {port}"),
+        None => format!("the default port {port}"),
     };
     let source = given
         .as_ref()
-        .map_or("from the host's name", |(_, source)| source);
-    let mut checks = vec![Check::ok(
-        "input",
-        format!(
-            "{login}, service {}, region {region} ({source})",
-            login.service()
-        ),
-    )];
-    checks.push(name(&target.login, endpoint.dial.as_ref()).await);
-    if let Some(dial) = &endpoint.dial {
-        let text = format!("connects to {dial}; the token is signed for the host in the URL");
-        checks.push(Check::ok("tunnel", text));
-    }
+        .map_or("the host's name", |(_, source)| source);
+    let text = format!(
+        "user {user}, host {host} and {port} from the URL, service {} from the host's name, region {region} from {source}",
+        login.service()
+    );
     let input = Input {
         url: args.database.url.clone(),
         protocol: target.protocol,
-        name_has_region: target.login.region().is_some(),
         has_given_roots: args.database.ca.is_some() || target.parts.root_file.is_some(),
+        login: target.login,
         endpoint,
         region,
     };
-    (checks, Some(input))
+    Ok((input, Check::ok("input", text)))
 }
 
 async fn configured_region() -> Option<(String, &'static str)> {
@@ -99,7 +97,7 @@ async fn configured_region() -> Option<(String, &'static str)> {
     let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest());
     let config = timeout(LOOK_UP_LIMIT, config).await.ok()?;
     let region = config.region()?.to_string();
-    Some((region, "from the AWS profile or the instance"))
+    Some((region, "the AWS profile or the instance"))
 }
 
 /// Whether the database checks this name in the token.
@@ -117,10 +115,14 @@ async fn name(login: &Login, dial: Option<&Address>) -> Check {
         let port = login.port();
         return Check::wrong(
             NAME,
-            format!(
-                "{host} is the address of a tunnel or a server, and the database checks its own endpoint in the token"
+            Finding::new(
+                format!(
+                    "{host} is the address of a tunnel or a server, and the database checks its own endpoint in the token"
+                ),
+                format!(
+                    "write the database's endpoint into the URL, and give --dial {host}:{port}"
+                ),
             ),
-            format!("write the database's endpoint into the URL, and give --dial {host}:{port}"),
         );
     }
     let canonical = canonical_name(host.to_owned()).await;
@@ -134,14 +136,16 @@ async fn name(login: &Login, dial: Option<&Address>) -> Check {
     let endpoint = endpoint.host();
     let dial = match dial {
         Some(_) => "",
-        None => ". The endpoint's name also leads to the database",
+        None => ", which also leads to the database",
     };
     Check::wrong(
         NAME,
-        format!(
-            "{host} is another name of {endpoint}, and the database checks its own endpoint in the token"
+        Finding::new(
+            format!(
+                "{host} is another name of {endpoint}, and the database checks its own endpoint in the token"
+            ),
+            format!("write {endpoint} into the URL{dial}"),
         ),
-        format!("write {endpoint} into the URL{dial}"),
     )
 }
 

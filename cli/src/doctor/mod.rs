@@ -1,8 +1,10 @@
 //! `rds-iam doctor`: why does the login fail?
 
-#[cfg(feature = "account")]
+#[cfg_attr(not(feature = "account"), path = "account/left_out.rs")]
 mod account;
+mod arn;
 mod aws;
+mod grant;
 mod input;
 mod login;
 mod network;
@@ -48,58 +50,43 @@ async fn examine(args: &DoctorArgs) -> anyhow::Result<Report> {
         deadline: Instant::now() + LIMIT,
         prints: !args.json,
     };
-    let (checks, input) = input::examine(args).await;
-    examination.add(checks)?;
-    let Some(input) = input else {
-        return Ok(examination.report);
-    };
-    let aws = examination.within_limit("credentials", aws::examine(&input));
-    let network = examination.within_limit("network", network::examine(&input));
-    let (aws, network) = tokio::join!(aws, network);
-    let (checks, aws) = aws;
-    examination.add(checks)?;
-    let (checks, is_verified) = network;
+    let input = examination.group(&input::CHECKS, async |checks| {
+        input::examine(args, checks).await
+    });
+    let (checks, input) = input.await;
+    let input = input.as_ref();
     examination.add(checks)?;
 
-    let Some(aws) = aws else {
-        let reason = "there are no credentials";
-        let names = ["token", report::LOGIN, "account"];
-        examination.add(names.map(|name| Check::not_checked(name, reason)).into())?;
-        return Ok(examination.report);
-    };
-    let cache = token::cache(aws.credentials.clone(), &input)?;
-    examination.add(vec![token::examine(&cache, &input).await])?;
-    let login = async {
-        let check = match is_verified {
-            Some(()) => login::examine(cache, &input).await,
-            None => {
-                let reason = "no token is sent to a server that is not verified";
-                Check::not_checked(report::LOGIN, reason)
-            }
-        };
-        (vec![check], None::<()>)
-    };
-    let login = examination.within_limit(report::LOGIN, login);
-    let account = examination.within_limit("account", account(&input, &aws));
-    let ((login, _), (account, _)) = tokio::join!(login, account);
-    examination.add(login)?;
-    examination.add(account)?;
+    let aws = examination.group(&aws::CHECKS, async |checks| {
+        aws::examine(input?, checks).await
+    });
+    let network = examination.group(&network::CHECKS, async |checks| {
+        network::examine(input?, checks).await
+    });
+    let ((aws_checks, aws), (network_checks, verified)) = tokio::join!(aws, network);
+    let aws = aws.as_ref();
+    examination.add(aws_checks)?;
+    examination.add(network_checks)?;
+
+    let token = examination.group(&token::CHECKS, async |checks| {
+        token::examine(aws?, input?, checks).await
+    });
+    let (checks, cache) = token.await;
+    examination.add(checks)?;
+
+    let login = examination.group(&login::CHECKS, async |checks| {
+        // No token is sent to a server that is not verified.
+        let () = verified?;
+        login::examine(cache?, aws?, input?, args.admin.as_deref(), checks).await
+    });
+    let account = examination.group(&account::CHECKS, async |checks| {
+        account::examine(input?, aws?, checks).await
+    });
+    let ((login_checks, _), (account_checks, _)) = tokio::join!(login, account);
+    examination.add(login_checks)?;
+    examination.add(account_checks)?;
     Ok(examination.report)
 }
-
-#[cfg(feature = "account")]
-async fn account(input: &input::Input, aws: &aws::Aws) -> Group<()> {
-    (account::examine(input, aws).await, None)
-}
-
-#[cfg(not(feature = "account"))]
-async fn account(_: &input::Input, _: &aws::Aws) -> Group<()> {
-    let reason = "this program was built without the feature `account`";
-    (vec![Check::not_checked("account", reason)], None)
-}
-
-/// The checks of a group, and what the next group needs.
-type Group<T> = (Vec<Check>, Option<T>);
 
 struct Examination {
     report: Report,
@@ -108,6 +95,24 @@ struct Examination {
 }
 
 impl Examination {
+    /// Makes the checks that have these names. Also returns what later checks need.
+    async fn group<T>(
+        &self,
+        names: &[&'static str],
+        examine: impl AsyncFnOnce(&mut Vec<Check>) -> Option<T>,
+    ) -> (Vec<Check>, Option<T>) {
+        let mut checks = Vec::new();
+        let outcome = timeout_at(self.deadline, examine(&mut checks)).await;
+        let reason = match outcome {
+            Ok(_) => "an earlier check is wrong".to_owned(),
+            Err(_) => format!("the doctor stops after {} s", LIMIT.as_secs()),
+        };
+        for name in names.iter().skip(checks.len()) {
+            checks.push(Check::not_checked(name, &*reason));
+        }
+        (checks, outcome.ok().flatten())
+    }
+
     /// Prints checks as soon as they are made.
     fn add(&mut self, checks: Vec<Check>) -> io::Result<()> {
         for check in checks.into_iter().map(Check::printable) {
@@ -121,17 +126,6 @@ impl Examination {
             self.report.checks.push(check);
         }
         Ok(())
-    }
-
-    async fn within_limit<T>(
-        &self,
-        name: &'static str,
-        group: impl Future<Output = Group<T>>,
-    ) -> Group<T> {
-        timeout_at(self.deadline, group).await.unwrap_or_else(|_| {
-            let reason = format!("the doctor stops after {} s", LIMIT.as_secs());
-            (vec![Check::not_checked(name, reason)], None)
-        })
     }
 }
 

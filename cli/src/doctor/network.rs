@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rds_iam_connector::Protocol;
+use rds_iam_connector::{Endpoint, Protocol};
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,29 +14,17 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::input::Input;
-use super::report::{Check, Finding, Outcome};
-use super::{Group, one_line};
+use super::one_line;
+use super::report::{Check, Finding};
 
 /// For each step.
 const LIMIT: Duration = Duration::from_secs(3);
 
-const STEPS: [&str; 4] = ["dns", "tcp", "server", "tls"];
+pub const CHECKS: [&str; 4] = ["dns", "tcp", "server", "tls"];
 
-/// Goes on until a step is wrong.
-pub async fn examine(input: &Input) -> Group<()> {
-    let mut checks = Vec::new();
-    let is_verified = steps(input, &mut checks).await.is_ok();
-    for name in &STEPS[checks.len().min(STEPS.len())..] {
-        checks.push(Check::not_checked(name, "the step before is wrong"));
-    }
-    (checks, is_verified.then_some(()))
-}
-
-/// A step is wrong, and its check is written.
-struct Stopped;
-
-async fn steps(input: &Input, checks: &mut Vec<Check>) -> Result<(), Stopped> {
-    let addresses = note(checks, "dns", look_up(input).await)?;
+/// Goes on until a step is wrong. The server is verified if no step is wrong.
+pub async fn examine(input: &Input, checks: &mut Vec<Check>) -> Option<()> {
+    let addresses = note(checks, "dns", look_up(&input.endpoint).await)?;
     let mut stream = note(checks, "tcp", connect(&addresses).await)?;
     let offer = match input.protocol {
         Protocol::Postgres => postgres_offer(&mut stream).await,
@@ -51,12 +39,12 @@ fn note<T>(
     checks: &mut Vec<Check>,
     name: &'static str,
     step: Result<(T, String), Finding>,
-) -> Result<T, Stopped> {
-    let (outcome, result) = match step {
-        Ok((value, text)) => (Outcome::Ok(text), Ok(value)),
-        Err(finding) => (Outcome::Wrong(finding), Err(Stopped)),
+) -> Option<T> {
+    let (check, result) = match step {
+        Ok((value, text)) => (Check::ok(name, text), Some(value)),
+        Err(finding) => (Check::wrong(name, finding), None),
     };
-    checks.push(Check { name, outcome });
+    checks.push(check);
     result
 }
 
@@ -70,8 +58,8 @@ async fn within<T>(action: impl Future<Output = io::Result<T>>) -> io::Result<T>
     }
 }
 
-async fn look_up(input: &Input) -> Result<(Vec<SocketAddr>, String), Finding> {
-    let address = input.endpoint.address();
+pub async fn look_up(endpoint: &Endpoint) -> Result<(Vec<SocketAddr>, String), Finding> {
+    let address = endpoint.address();
     let found = within(tokio::net::lookup_host((&*address.host, address.port))).await;
     let found: Vec<SocketAddr> = found
         .map_err(|error| {
@@ -88,7 +76,7 @@ async fn look_up(input: &Input) -> Result<(Vec<SocketAddr>, String), Finding> {
     Ok((found, format!("{} is {}", address.host, shown.join(", "))))
 }
 
-async fn connect(addresses: &[SocketAddr]) -> Result<(TcpStream, String), Finding> {
+pub async fn connect(addresses: &[SocketAddr]) -> Result<(TcpStream, String), Finding> {
     let stream = within(TcpStream::connect(addresses)).await.map_err(|error| {
         let remedy = match error.kind() {
             io::ErrorKind::ConnectionRefused => "correct the port, and start the database or the tunnel",
@@ -204,23 +192,14 @@ async fn mysql_offer(stream: &mut TcpStream) -> Result<((), String), Finding> {
 async fn verify(input: &Input, stream: TcpStream) -> Result<((), String), Finding> {
     let endpoint = &input.endpoint;
     let name = endpoint.server_name().to_owned();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let roots = endpoint
-        .roots
-        .to_store()
-        .map_err(|error| Finding::of_error(&error))?;
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Finding::of_error(&error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     let server_name = ServerName::try_from(name.clone()).map_err(|_| {
         Finding::new(
             format!("{name} cannot be in a certificate"),
             "write the database's endpoint into the URL",
         )
     })?;
-    let connecting = TlsConnector::from(Arc::new(config)).connect(server_name, stream);
+    let connecting =
+        TlsConnector::from(Arc::new(tls_config(endpoint)?)).connect(server_name, stream);
     match within(connecting).await {
         Ok(_) => {
             let roots = match input.has_given_roots {
@@ -231,6 +210,19 @@ async fn verify(input: &Input, stream: TcpStream) -> Result<((), String), Findin
         }
         Err(error) => Err(tls_finding(&error, &name, input)),
     }
+}
+
+/// The settings of a client that verifies the server.
+pub fn tls_config(endpoint: &Endpoint) -> Result<ClientConfig, Finding> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let roots = endpoint
+        .roots
+        .to_store()
+        .map_err(|error| Finding::of_error(&error))?;
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Finding::of_error(&error))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 fn tls_finding(error: &io::Error, name: &str, input: &Input) -> Finding {

@@ -5,7 +5,7 @@ use std::fmt;
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
-/// The check whose failure is a symptom. All other checks look for its cause.
+/// The check whose failure is a symptom. The other checks look for its cause.
 pub const LOGIN: &str = "login";
 
 /// A check, and its outcome.
@@ -28,6 +28,8 @@ pub enum Outcome {
 pub struct Finding {
     pub problem: String,
     pub remedy: String,
+    /// Whether no other problem can explain why the login fails.
+    is_certain: bool,
 }
 
 impl Finding {
@@ -35,6 +37,21 @@ impl Finding {
         Finding {
             problem: problem.into(),
             remedy: remedy.into(),
+            is_certain: false,
+        }
+    }
+
+    pub fn certain(self) -> Finding {
+        Finding {
+            is_certain: true,
+            ..self
+        }
+    }
+
+    pub fn with_remedy(self, remedy: impl Into<String>) -> Finding {
+        Finding {
+            remedy: remedy.into(),
+            ..self
         }
     }
 
@@ -69,14 +86,10 @@ impl Check {
         }
     }
 
-    pub fn wrong(
-        name: &'static str,
-        problem: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Check {
+    pub fn wrong(name: &'static str, finding: Finding) -> Check {
         Check {
             name,
-            outcome: Outcome::Wrong(Finding::new(problem, remedy)),
+            outcome: Outcome::Wrong(finding),
         }
     }
 
@@ -91,7 +104,9 @@ impl Check {
     pub fn printable(mut self) -> Check {
         match &mut self.outcome {
             Outcome::Ok(text) | Outcome::NotChecked(text) => replace_control_characters(text),
-            Outcome::Wrong(Finding { problem, remedy }) => {
+            Outcome::Wrong(Finding {
+                problem, remedy, ..
+            }) => {
                 replace_control_characters(problem);
                 replace_control_characters(remedy);
             }
@@ -155,21 +170,23 @@ impl Report {
             .any(|check| check.name == LOGIN && check.is_ok())
     }
 
-    /// The first check that is wrong. The login itself comes last, because the other checks explain it.
+    /// The cause, and what to do.
     pub fn conclusion(&self) -> String {
         if self.login_works() {
             return "The login works.".to_owned();
         }
-        let causes = self.checks.iter().filter(|check| check.name != LOGIN);
-        let symptom = self.checks.iter().filter(|check| check.name == LOGIN);
-        let first = causes
-            .chain(symptom)
-            .find_map(|check| match &check.outcome {
-                Outcome::Wrong(finding) => Some(finding),
+        let wrong = || {
+            let checks = self.checks.iter();
+            checks.filter_map(|check| match &check.outcome {
+                Outcome::Wrong(finding) => Some((check.name, finding)),
                 _ => None,
-            });
-        match first {
-            Some(finding) => format!("{}.", capitalized(&finding.to_string())),
+            })
+        };
+        // A later check knows more.
+        let certain = wrong().rfind(|(_, finding)| finding.is_certain);
+        let cause = certain.or_else(|| wrong().find(|(name, _)| *name != LOGIN));
+        match cause.or_else(|| wrong().next()) {
+            Some((_, finding)) => format!("{}.", capitalized(&finding.to_string())),
             None => "Not all checks could be made, so no cause is known.".to_owned(),
         }
     }

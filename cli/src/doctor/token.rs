@@ -1,10 +1,12 @@
 //! The token, and which tools cut it.
 
-use rds_iam::{Credentials, TokenCache};
+use rds_iam::TokenCache;
 
+use super::aws::Aws;
 use super::input::Input;
-use super::one_line;
-use super::report::Check;
+use super::report::{Check, Finding};
+
+pub const CHECKS: [&str; 1] = ["token"];
 
 /// The longest password of tools that cut or reject longer ones. `docs/pools.md` has the sources.
 const LIMITS: [(&str, usize); 4] = [
@@ -14,18 +16,24 @@ const LIMITS: [(&str, usize); 4] = [
     ("option files of MariaDB", 4094),
 ];
 
-/// A cache that signs with the examined credentials.
-pub fn cache(credentials: Credentials, input: &Input) -> Result<TokenCache, rds_iam::Error> {
-    TokenCache::builder(credentials)
+/// Returns a cache that signs with the examined credentials.
+pub async fn examine(aws: &Aws, input: &Input, checks: &mut Vec<Check>) -> Option<TokenCache> {
+    let [name] = CHECKS;
+    let cache = TokenCache::builder(aws.credentials.clone())
         .region(&input.region)
-        .build()
-}
-
-pub async fn examine(cache: &TokenCache, input: &Input) -> Check {
-    let token = match cache.token(&input.endpoint.login).await {
-        Ok(token) => token,
+        .build();
+    let signed = match cache {
+        Ok(cache) => {
+            let token = cache.token(&input.endpoint.login).await;
+            token.map(|token| (cache, token))
+        }
+        Err(error) => Err(error),
+    };
+    let (cache, token) = match signed {
+        Ok(signed) => signed,
         Err(error) => {
-            return Check::wrong("token", one_line(&error), "correct this first");
+            checks.push(Check::wrong(name, Finding::of_error(&error)));
+            return None;
         }
     };
     let len = token.as_str().len();
@@ -38,5 +46,6 @@ pub async fn examine(cache: &TokenCache, input: &Input) -> Check {
         [] => format!("{len} bytes"),
         _ => format!("{len} bytes, too long for {}", too_short.join(", ")),
     };
-    Check::ok("token", text)
+    checks.push(Check::ok(name, text));
+    Some(cache)
 }

@@ -12,6 +12,14 @@ use time::format_description::well_known::Rfc2822;
 pub const ROLE: &str = "arn:aws:iam::123456789012:role/team/app";
 const SESSION: &str = "arn:aws:sts::123456789012:assumed-role/app/session";
 pub const RESOURCE_ID: &str = "db-ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+pub const CLUSTER_RESOURCE_ID: &str = "cluster-ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+pub const PROXY_RESOURCE_ID: &str = "prx-0123456789abcdef0";
+/// In the host of the tests' cluster.
+pub const DSQL_ID: &str = "abc1de2fghij3klmn4opqrstuv";
+
+/// The fields of an instance that takes logins with IAM.
+const HEALTHY: &str = "<DBInstanceStatus>available</DBInstanceStatus>\
+     <IAMDatabaseAuthenticationEnabled>true</IAMDatabaseAuthenticationEnabled>";
 
 /// What AWS says. A healthy account allows the login.
 #[derive(Clone)]
@@ -33,7 +41,7 @@ impl Account {
         let identity =
             format!("<Arn>{SESSION}</Arn><UserId>id</UserId><Account>123456789012</Account>");
         account.answer("GetCallerIdentity", &identity);
-        account.instance(true);
+        account.instance(HEALTHY);
         let role = format!(
             "<Role><Path>/team/</Path><RoleName>app</RoleName><RoleId>id</RoleId><Arn>{ROLE}</Arn><CreateDate>2026-01-01T00:00:00Z</CreateDate></Role>"
         );
@@ -55,28 +63,66 @@ impl Account {
     }
 
     pub fn error(mut self, action: &str, code: &str) -> Account {
-        let xml = format!(
-            "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>the stand-in says no</Message></Error></ErrorResponse>"
-        );
         self.answers
-            .insert(action.to_owned(), (400, xml.into_bytes()));
+            .insert(action.to_owned(), (400, error(code).into_bytes()));
         self
     }
 
-    fn instance(&mut self, is_iam_enabled: bool) {
+    pub fn without(mut self, action: &str) -> Account {
+        self.answers.remove(action);
+        self
+    }
+
+    fn instance(&mut self, fields: &str) {
         let instance = format!(
             "<DBInstances><DBInstance><DBInstanceIdentifier>mydb</DBInstanceIdentifier>\
              <DBInstanceArn>arn:aws:rds:us-east-1:123456789012:db:mydb</DBInstanceArn>\
              <DbiResourceId>{RESOURCE_ID}</DbiResourceId><Engine>postgres</Engine><EngineVersion>17.2</EngineVersion>\
-             <DBInstanceStatus>available</DBInstanceStatus>\
-             <IAMDatabaseAuthenticationEnabled>{is_iam_enabled}</IAMDatabaseAuthenticationEnabled>\
-             </DBInstance></DBInstances>"
+             {fields}</DBInstance></DBInstances>"
         );
         self.answer("DescribeDBInstances", &instance);
     }
 
-    pub fn without_iam_authentication(mut self) -> Account {
-        self.instance(false);
+    /// An instance with other fields than the healthy one.
+    pub fn with_instance(mut self, fields: &str) -> Account {
+        self.instance(fields);
+        self
+    }
+
+    pub fn with_cluster(mut self, fields: &str) -> Account {
+        let cluster = format!(
+            "<DBClusters><DBCluster><DBClusterIdentifier>mycluster</DBClusterIdentifier>\
+             <DBClusterArn>arn:aws:rds:us-east-1:123456789012:cluster:mycluster</DBClusterArn>\
+             <DbClusterResourceId>{CLUSTER_RESOURCE_ID}</DbClusterResourceId><Engine>aurora-mysql</Engine>\
+             <EngineVersion>8.0</EngineVersion>{fields}</DBCluster></DBClusters>"
+        );
+        self.answer("DescribeDBClusters", &cluster);
+        let endpoint = "<DBClusterEndpoints><DBClusterEndpointList>\
+             <DBClusterIdentifier>mycluster</DBClusterIdentifier></DBClusterEndpointList></DBClusterEndpoints>";
+        self.answer("DescribeDBClusterEndpoints", endpoint);
+        self
+    }
+
+    pub fn with_proxy(mut self, fields: &str) -> Account {
+        let proxy = format!(
+            "<DBProxies><member><DBProxyName>myproxy</DBProxyName><EngineFamily>POSTGRESQL</EngineFamily>\
+             <DBProxyArn>arn:aws:rds:us-east-1:123456789012:db-proxy:{PROXY_RESOURCE_ID}</DBProxyArn>\
+             {fields}</member></DBProxies>"
+        );
+        self.answer("DescribeDBProxies", &proxy);
+        let endpoint = "<DBProxyEndpoints><member><DBProxyName>myproxy</DBProxyName></member></DBProxyEndpoints>";
+        self.answer("DescribeDBProxyEndpoints", endpoint);
+        self
+    }
+
+    /// A cluster of Aurora DSQL. `GET /cluster/ID` is answered in JSON.
+    pub fn with_dsql_cluster(mut self, status: &str) -> Account {
+        let cluster = format!(
+            r#"{{"identifier": "{DSQL_ID}", "arn": "arn:aws:dsql:us-east-1:123456789012:cluster/{DSQL_ID}",
+                 "status": "{status}", "creationTime": 1767225600, "deletionProtectionEnabled": false}}"#
+        );
+        self.answers
+            .insert("GetCluster".to_owned(), (200, cluster.into_bytes()));
         self
     }
 
@@ -146,20 +192,19 @@ impl Account {
                 return;
             }
             let text = String::from_utf8_lossy(&body);
-            let action = match line.contains("GetMetricStatistics") {
-                true => self
-                    .answers
-                    .keys()
-                    .find(|metric| text.contains(metric.as_str())),
-                false => self
-                    .answers
-                    .keys()
-                    .find(|action| text.starts_with(&format!("Action={action}&"))),
+            let action = self.answers.keys().find(|action| {
+                if line.contains("GetMetricStatistics") {
+                    text.contains(action.as_str())
+                } else if line.starts_with("GET /cluster/") {
+                    *action == "GetCluster"
+                } else {
+                    text.starts_with(&format!("Action={action}&"))
+                }
+            });
+            let (status, answer) = match action {
+                Some(action) => self.answers[action].clone(),
+                None => denied(&line),
             };
-            let denied =
-                || Account::clone(self).error("denied", "AccessDenied").answers["denied"].clone();
-            let (status, answer) =
-                action.map_or_else(denied, |action| self.answers[action].clone());
             let now = OffsetDateTime::from(now()) + time::Duration::seconds(self.clock_ahead);
             let date = now
                 .format(&Rfc2822)
@@ -178,6 +223,24 @@ impl Account {
                 return;
             }
         }
+    }
+}
+
+fn error(code: &str) -> String {
+    format!(
+        "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>the stand-in says no</Message></Error></ErrorResponse>"
+    )
+}
+
+/// The answer to a request that the identity may not make, by the protocol of its first line.
+fn denied(line: &str) -> (u16, Vec<u8>) {
+    const CODE: &str = "AccessDenied";
+    match line.starts_with("GET ") {
+        true => (
+            403,
+            format!(r#"{{"__type": "{CODE}Exception"}}"#).into_bytes(),
+        ),
+        false => (403, error(CODE).into_bytes()),
     }
 }
 

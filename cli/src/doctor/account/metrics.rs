@@ -1,0 +1,84 @@
+//! CloudWatch's counts of rejected logins, which separate an invalid token from a missing permission and from throttling.
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_cloudwatch::types::{Dimension, Statistic};
+use aws_smithy_types::DateTime;
+
+use super::super::aws::now;
+use super::super::report::{Check, Finding};
+use super::resource::Resource;
+use super::why_not;
+
+pub const METRICS: &str = "metrics";
+
+/// CloudWatch counts logins per minute, and a minute late.
+const PERIOD: Duration = Duration::from_secs(900);
+
+pub async fn examine(config: &SdkConfig, resource: Option<&Resource>) -> Check {
+    let Some((name, value)) = resource.and_then(|resource| resource.dimension.as_ref()) else {
+        let reason = "CloudWatch counts the logins of instances and clusters of RDS only";
+        return Check::not_checked(METRICS, reason);
+    };
+    let dimension = Dimension::builder().name(*name).value(value).build();
+    let cloudwatch = aws_sdk_cloudwatch::Client::new(config);
+    let counts = tokio::try_join!(
+        count(&cloudwatch, &dimension, "InvalidToken"),
+        count(&cloudwatch, &dimension, "InsufficientPermissions"),
+        count(&cloudwatch, &dimension, "Throttling"),
+    );
+    let (invalid, permission, throttled) = match counts {
+        Ok(counts) => counts,
+        Err(reason) => return Check::not_checked(METRICS, reason),
+    };
+    let text = format!(
+        "rejected in {} min: {invalid} tokens as invalid, {permission} without permission, {throttled} throttled",
+        PERIOD.as_secs() / 60
+    );
+    let (problem, remedy) = if throttled > 0.0 {
+        (
+            "AWS throttles the logins",
+            "use a pool, and open fewer than 200 connections per second",
+        )
+    } else if permission > 0.0 {
+        (
+            "AWS rejects logins without permission",
+            "allow rds-db:connect for the database's resource id and the user",
+        )
+    } else if invalid > 0.0 {
+        (
+            "AWS rejects tokens as invalid",
+            "compare the host, port, user and region of the token with the database's, and correct the clock",
+        )
+    } else {
+        return Check::ok(METRICS, text);
+    };
+    Check::wrong(METRICS, Finding::new(format!("{problem} ({text})"), remedy))
+}
+
+async fn count(
+    cloudwatch: &aws_sdk_cloudwatch::Client,
+    dimension: &Dimension,
+    failure: &str,
+) -> Result<f64, String> {
+    let now = now();
+    let request = cloudwatch
+        .get_metric_statistics()
+        .namespace("AWS/RDS")
+        .metric_name(format!("IamDbAuthConnectionFailure{failure}"))
+        .dimensions(dimension.clone())
+        .start_time(DateTime::from(now - PERIOD))
+        .end_time(DateTime::from(now))
+        .period(i32::try_from(PERIOD.as_secs()).unwrap_or(i32::MAX))
+        .statistics(Statistic::Sum);
+    let answer = request
+        .send()
+        .await
+        .map_err(|error| why_not(&error, "cloudwatch:GetMetricStatistics"))?;
+    Ok(answer
+        .datapoints()
+        .iter()
+        .filter_map(|point| point.sum())
+        .sum())
+}

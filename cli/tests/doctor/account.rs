@@ -1,0 +1,188 @@
+//! What the account says of the endpoint, after the database has rejected a token.
+
+use super::aws::{CLUSTER_RESOURCE_ID, PROXY_RESOURCE_ID, RESOURCE_ID};
+use super::support::DSQL_HOST;
+use super::*;
+
+const REJECTED: Answer = Answer::Error("28000", "PAM authentication failed for user \"app\"", "");
+const DSQL_REJECTED: Answer =
+    Answer::Error("08006", "unable to accept connection, access denied", "no");
+
+const INSTANCE: &str = "mydb.abc123xyz.us-east-1.rds.amazonaws.com";
+const CLUSTER: &str = "mycluster.cluster-abc123xyz.us-east-1.rds.amazonaws.com";
+const READER: &str = "mycluster.cluster-ro-abc123xyz.us-east-1.rds.amazonaws.com";
+const CUSTOM: &str = "reports.cluster-custom-abc123xyz.us-east-1.rds.amazonaws.com";
+const PROXY: &str = "myproxy.proxy-abc123xyz.us-east-1.rds.amazonaws.com";
+const PROXY_ENDPOINT: &str = "readers.endpoint.proxy-abc123xyz.us-east-1.rds.amazonaws.com";
+
+const ON: &str = "<Status>available</Status>\
+     <IAMDatabaseAuthenticationEnabled>true</IAMDatabaseAuthenticationEnabled>";
+const OFF: &str = "<Status>available</Status>\
+     <IAMDatabaseAuthenticationEnabled>false</IAMDatabaseAuthenticationEnabled>";
+const PROXY_ON: &str =
+    "<Status>available</Status><Auth><member><IAMAuth>REQUIRED</IAMAuth></member></Auth>";
+const PROXY_OFF: &str =
+    "<Status>available</Status><Auth><member><IAMAuth>DISABLED</IAMAuth></member></Auth>";
+
+fn doctor(account: Account, host: &str) -> Output {
+    doctor_at(&sandbox(account), host, "app", REJECTED)
+}
+
+#[test]
+fn the_policy_names_the_resource_id_of_what_the_endpoint_leads_to() {
+    let account = Account::healthy()
+        .with_cluster(ON)
+        .with_proxy(PROXY_ON)
+        .with_policy("implicitDeny");
+    for (host, id) in [
+        (INSTANCE, RESOURCE_ID),
+        (CLUSTER, CLUSTER_RESOURCE_ID),
+        (READER, CLUSTER_RESOURCE_ID),
+        (CUSTOM, CLUSTER_RESOURCE_ID),
+        (PROXY, PROXY_RESOURCE_ID),
+        (PROXY_ENDPOINT, PROXY_RESOURCE_ID),
+    ] {
+        let output = doctor(account.clone(), host);
+        let resource = format!(r#""arn:aws:rds-db:us-east-1:123456789012:dbuser:{id}/app""#);
+        assert_only(&output, "policy", "do not allow", &resource);
+    }
+}
+
+#[test]
+fn the_policy_for_an_instance_of_a_cluster_names_the_cluster() {
+    let account = Account::healthy()
+        .with_cluster(ON)
+        .with_instance(
+            "<DBInstanceStatus>available</DBInstanceStatus><DBClusterIdentifier>mycluster</DBClusterIdentifier>\
+             <IAMDatabaseAuthenticationEnabled>true</IAMDatabaseAuthenticationEnabled>",
+        )
+        .with_policy("implicitDeny");
+    let output = doctor(account.clone(), INSTANCE);
+    let resource = format!("dbuser:{CLUSTER_RESOURCE_ID}/app");
+    assert_only(&output, "policy", "do not allow", &resource);
+
+    let output = doctor(account.without("DescribeDBClusters"), INSTANCE);
+    let reason = "not checked  policy       the database's resource id is not known";
+    assert!(output.stdout.contains(reason), "{}", output.stdout);
+}
+
+#[test]
+fn iam_authentication_that_is_off_is_the_conclusion() {
+    let account = Account::healthy().with_cluster(OFF).with_proxy(PROXY_OFF);
+    for (host, remedy) in [
+        (
+            CLUSTER,
+            "modify-db-cluster --db-cluster-identifier mycluster",
+        ),
+        (
+            CUSTOM,
+            "modify-db-cluster --db-cluster-identifier mycluster",
+        ),
+        (PROXY, "set IAMAuth to REQUIRED"),
+        (PROXY_ENDPOINT, "set IAMAuth to REQUIRED"),
+    ] {
+        let output = doctor(account.clone(), host);
+        assert_only(&output, "endpoint", "IAM authentication is off", remedy);
+    }
+}
+
+/// Without IAM authentication, a database asks each user for a password.
+#[test]
+fn iam_authentication_that_is_off_outweighs_the_missing_login() {
+    let account = Account::healthy().with_cluster(OFF);
+    let answer = Answer::Error(
+        "28P01",
+        "password authentication failed for user \"app\"",
+        "",
+    );
+    let output = doctor_at(&sandbox(account), CLUSTER, "app", answer);
+    assert_only(
+        &output,
+        "endpoint",
+        "IAM authentication is off",
+        "modify-db-cluster",
+    );
+}
+
+#[test]
+fn an_endpoint_that_the_account_does_not_have_is_the_conclusion() {
+    let account = Account::healthy()
+        .error("DescribeDBClusters", "DBClusterNotFoundFault")
+        .error("DescribeDBProxies", "DBProxyNotFoundFault")
+        .error("DescribeDBProxyEndpoints", "DBProxyEndpointNotFoundFault");
+    for (host, problem) in [
+        (CLUSTER, "there is no cluster mycluster in us-east-1"),
+        (PROXY, "there is no proxy myproxy in us-east-1"),
+        (PROXY_ENDPOINT, "there is no endpoint of a proxy readers"),
+    ] {
+        let output = doctor(account.clone(), host);
+        assert_only(
+            &output,
+            "endpoint",
+            problem,
+            "account that owns the database",
+        );
+    }
+}
+
+#[test]
+fn a_database_that_is_not_available_is_the_conclusion() {
+    for status in ["stopped", "starting", "incompatible-network"] {
+        let account = Account::healthy().with_instance(&format!(
+            "<DBInstanceStatus>{status}</DBInstanceStatus>\
+             <IAMDatabaseAuthenticationEnabled>true</IAMDatabaseAuthenticationEnabled>"
+        ));
+        // Its server does not listen.
+        let output =
+            sandbox(account).run(&["doctor", "--dial", "127.0.0.1:1", &url(INSTANCE, 5432)]);
+        let conclusion = conclusion(&output);
+        assert!(
+            conclusion.contains("not available") && conclusion.contains(status),
+            "{conclusion}"
+        );
+    }
+    let account = Account::healthy().with_dsql_cluster("PENDING_DELETE");
+    let output = doctor_at(&sandbox(account), DSQL_HOST, "app", DSQL_REJECTED);
+    assert_only(&output, "endpoint", "PENDING_DELETE", "available");
+}
+
+#[test]
+fn another_port_than_the_databases_is_the_conclusion() {
+    let account = Account::healthy().with_instance(
+        "<DBInstanceStatus>available</DBInstanceStatus><Endpoint><Port>5433</Port></Endpoint>\
+         <IAMDatabaseAuthenticationEnabled>true</IAMDatabaseAuthenticationEnabled>",
+    );
+    let output = doctor(account, INSTANCE);
+    assert_only(
+        &output,
+        "endpoint",
+        "the port 5433 and not 5432",
+        "write the port 5433",
+    );
+}
+
+#[test]
+fn a_role_keeps_its_path_if_the_identity_may_look() {
+    let account = Account::healthy().with_policy("implicitDeny");
+    let output = doctor(account.clone(), INSTANCE);
+    assert_only(&output, "policy", "role/team/app", "statement");
+    let output = doctor(account.without("GetRole"), INSTANCE);
+    assert_only(&output, "policy", "iam::123456789012:role/app", "statement");
+}
+
+#[test]
+fn an_identity_without_permissions_learns_the_resource_of_the_policy() {
+    let account = Account::healthy().without("SimulatePrincipalPolicy");
+    let output = doctor(account, INSTANCE);
+    assert_only(
+        &output,
+        "login",
+        "PAM authentication failed",
+        "guide/rejected",
+    );
+    let resource = format!("arn:aws:rds-db:us-east-1:123456789012:dbuser:{RESOURCE_ID}/app");
+    let reason = format!(
+        "the identity may not iam:SimulatePrincipalPolicy; the policy must allow rds-db:connect on {resource}"
+    );
+    assert!(output.stdout.contains(&reason), "{}", output.stdout);
+}

@@ -1,0 +1,177 @@
+//! The server's answer to the login.
+
+use super::aws::{DSQL_ID, ROLE};
+use super::support::DSQL_HOST;
+use super::*;
+
+const PAM: Answer = Answer::Error("28000", "PAM authentication failed for user \"app\"", "");
+
+#[test]
+fn an_answer_of_the_database_is_the_conclusion() {
+    for (sqlstate, message, problem, remedy) in [
+        (
+            "28000",
+            "PAM authentication failed for user \"app\"",
+            "rejected the token (PAM",
+            "guide/rejected",
+        ),
+        (
+            "28P01",
+            "password authentication failed for user \"app\"",
+            "no IAM login for \"app\"",
+            "GRANT rds_iam TO \"app\"",
+        ),
+        (
+            "3D000",
+            "database \"app\" does not exist",
+            "database \"app\" does not exist",
+            "the token is accepted",
+        ),
+        (
+            "42501",
+            "permission denied for database \"app\"",
+            "permission denied",
+            "privilege CONNECT",
+        ),
+        (
+            "53300",
+            "remaining connection slots are reserved",
+            "connection slots",
+            "close connections",
+        ),
+        (
+            "57P03",
+            "the database system is starting up",
+            "starting up",
+            "read the database's answer",
+        ),
+    ] {
+        let answer = Answer::Error(sqlstate, message, "");
+        let output = doctor_at(&sandbox(Account::healthy()), HOST, "app", answer);
+        assert_only(&output, "login", problem, remedy);
+    }
+}
+
+#[test]
+fn an_answer_of_aurora_dsql_is_the_conclusion() {
+    const DENIED: &str = "unable to accept connection, access denied";
+    for (sqlstate, message, hint, problem, remedy) in [
+        (
+            "08006",
+            DENIED,
+            "Signature expired: 20261124T000000Z",
+            "Signature expired",
+            "run NTP",
+        ),
+        (
+            "08006",
+            DENIED,
+            "User: arn:aws:sts::123456789012:assumed-role/app/session is not authorized to perform: dsql:DbConnect",
+            "not authorized to perform: dsql:DbConnect",
+            "allow the action",
+        ),
+        (
+            "08006",
+            DENIED,
+            "User: arn:aws:iam::123456789012:user/app is not authorized to access this resource",
+            "not authorized to access this resource",
+            "account that owns the cluster",
+        ),
+        (
+            "28000",
+            DENIED,
+            "",
+            "access denied",
+            "AWS IAM GRANT \"app\" TO 'arn:aws:iam::123456789012:role/app'",
+        ),
+        (
+            "28000",
+            "Role \"app\" does not exist",
+            "",
+            "does not exist",
+            "CREATE ROLE \"app\" WITH LOGIN",
+        ),
+        (
+            "28000",
+            "role \"app\" must have the LOGIN attribute",
+            "",
+            "LOGIN attribute",
+            "ALTER ROLE \"app\" WITH LOGIN",
+        ),
+        (
+            "08006",
+            "waking up cluster, please retry later",
+            "",
+            "waking up",
+            "try again",
+        ),
+        (
+            "53400",
+            "rate exceeded",
+            "",
+            "rate exceeded",
+            "fewer connections",
+        ),
+        (
+            "08006",
+            DENIED,
+            "something new",
+            "something new",
+            "guide/rejected",
+        ),
+    ] {
+        let answer = Answer::Error(sqlstate, message, hint);
+        let account = Account::healthy().with_dsql_cluster("ACTIVE");
+        let output = doctor_at(&sandbox(account), DSQL_HOST, "app", answer);
+        assert_only(&output, "login", problem, remedy);
+    }
+}
+
+#[test]
+fn a_database_that_does_not_answer_the_login_is_the_conclusion() {
+    let output = doctor_at(&sandbox(Account::healthy()), HOST, "app", Answer::Silence);
+    assert_only(
+        &output,
+        "login",
+        "has not answered the login for 6 s",
+        "try again if the database was paused",
+    );
+}
+
+/// A database that accepts the token explains itself, whatever else is wrong.
+#[test]
+fn an_answer_that_accepts_the_token_outweighs_old_rejections_in_the_metrics() {
+    let account = Account::healthy().with_rejections("InvalidToken", 7.0);
+    let answer = Answer::Error("3D000", "database \"app\" does not exist", "");
+    let output = doctor_at(&sandbox(account), HOST, "app", answer);
+    let conclusion = conclusion(&output);
+    assert!(
+        conclusion.contains("correct the database's name"),
+        "{conclusion}"
+    );
+}
+
+#[test]
+fn the_grant_is_not_checked_without_another_user() {
+    let output = doctor_at(&sandbox(Account::healthy()), HOST, "app", PAM);
+    let line = "not checked  grant        only another user can look: give --admin USER";
+    assert!(output.stdout.contains(line), "{}", output.stdout);
+}
+
+#[test]
+fn a_policy_for_aurora_dsql_names_the_cluster() {
+    let account = Account::healthy()
+        .with_dsql_cluster("ACTIVE")
+        .with_policy("implicitDeny");
+    let answer = Answer::Error("08006", "unable to accept connection, access denied", "no");
+    let output = doctor_at(&sandbox(account), DSQL_HOST, "admin", answer);
+    let statement = format!(
+        r#"{{"Action":"dsql:DbConnectAdmin","Effect":"Allow","Resource":"arn:aws:dsql:us-east-1:123456789012:cluster/{DSQL_ID}"}}"#
+    );
+    assert_only(
+        &output,
+        "policy",
+        &format!("do not allow {ROLE}"),
+        &statement,
+    );
+}
