@@ -44,7 +44,7 @@ pub struct TokenArgs {
     pub port: Option<u16>,
     /// The database user, if the first argument is a host
     pub user: Option<String>,
-    /// The AWS region, if the host's name contains none
+    /// The AWS region to sign for, instead of the region in the host's name
     #[arg(long)]
     pub region: Option<String>,
     /// How to print the token
@@ -125,7 +125,7 @@ pub struct DoctorArgs {
 pub struct DatabaseArgs {
     /// The database: postgres://USER@HOST:PORT/DATABASE or mysql://USER@HOST:PORT/DATABASE
     pub url: String,
-    /// The AWS region, if the host's name contains none
+    /// The AWS region to sign for, instead of the region in the host's name
     #[arg(long)]
     pub region: Option<String>,
     /// Root certificates in PEM, to trust instead of the built-in roots
@@ -164,7 +164,11 @@ pub fn usage_error(subcommand: &str, text: &str) -> ! {
 
 /// Hides a URL in a wrong place, because a URL may hold a password.
 fn without_secrets(mut error: clap::Error) -> clap::Error {
-    for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue] {
+    for kind in [
+        ContextKind::InvalidArg,
+        ContextKind::InvalidSubcommand,
+        ContextKind::InvalidValue,
+    ] {
         if let Some(ContextValue::String(text)) = error.get(kind)
             && text.contains(['@', '?'])
         {

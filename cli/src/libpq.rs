@@ -4,7 +4,8 @@
 use rds_iam::{Login, Service, Token};
 use rds_iam_connector::UrlParameters;
 
-use crate::target::{Target, server_name};
+use crate::target::Target;
+use rds_iam_connector::server_name;
 
 /// The parameters of a URL, except the database, and their variables.
 const VARIABLES: [(&str, &str); 9] = [
@@ -38,13 +39,24 @@ const PARAMETER_NAMES: [&str; VARIABLES.len() + 1] = {
     names
 };
 
+/// Inherited variables that would lead libpq to another server, weaken its check of the server, or make every login fail.
+pub const UNSET: [&str; 8] = [
+    // RDS asks for the token itself, so there is no channel to bind to, and no other method.
+    "PGCHANNELBINDING",
+    "PGREQUIREAUTH",
+    "PGDATABASE",
+    "PGHOSTADDR",
+    "PGREQUIRESSL",
+    // The settings of a service take precedence over the environment.
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    // Aurora DSQL needs the host's name in TLS.
+    "PGSSLSNI",
+];
+
 /// Returns the variables for a URL and a token.
 pub fn variables(target: &Target, token: &Token) -> Vec<(&'static str, String)> {
-    let mut variables = login_variables(&target.login, token);
-    if let Some(database) = &target.database {
-        variables.retain(|(name, _)| *name != "PGDATABASE");
-        variables.push(("PGDATABASE", database.clone()));
-    }
+    let mut variables = login_variables(&target.login, target.database.as_deref(), token);
     for (name, variable) in VARIABLES {
         let mut parameters = target.parameters.iter();
         if let Some((_, value)) = parameters.find(|(parameter, _)| parameter == name) {
@@ -55,7 +67,11 @@ pub fn variables(target: &Target, token: &Token) -> Vec<(&'static str, String)> 
 }
 
 /// Returns the variables for a login and a token. The clients must verify the server's certificate and its name.
-pub fn login_variables(login: &Login, token: &Token) -> Vec<(&'static str, String)> {
+pub fn login_variables(
+    login: &Login,
+    database: Option<&str>,
+    token: &Token,
+) -> Vec<(&'static str, String)> {
     let mut variables = vec![
         ("PGHOST", server_name(login).to_owned()),
         ("PGPORT", login.port().to_string()),
@@ -65,8 +81,9 @@ pub fn login_variables(login: &Login, token: &Token) -> Vec<(&'static str, Strin
         // Encryption by GSSAPI takes precedence over TLS, and verifies no certificate.
         ("PGGSSENCMODE", "disable".to_owned()),
     ];
-    if login.service() == Service::Dsql {
-        variables.push(("PGDATABASE", DSQL_DATABASE.to_owned()));
+    let default = (login.service() == Service::Dsql).then_some(DSQL_DATABASE);
+    if let Some(database) = database.or(default) {
+        variables.push(("PGDATABASE", database.to_owned()));
     }
     variables
 }

@@ -1,6 +1,6 @@
 //! The command `rds-iam`: IAM tokens for Amazon RDS and Aurora DSQL, and clients that log in with them.
 
-// What only `client` uses.
+// Only `client` uses some functions.
 #![cfg_attr(not(unix), allow(dead_code))]
 // A closed output must not panic: see `output`.
 #![warn(

@@ -10,9 +10,9 @@ use crate::args::DatabaseArgs;
 use crate::libpq;
 
 /// The parameters of MySQL's URLs that the clients' option file can hold.
-pub const MYSQL_PARAMETERS: UrlParameters =
-    UrlParameters::mysql(&["charset", "ssl-cert", "ssl-key"]);
+const MYSQL_PARAMETERS: UrlParameters = UrlParameters::mysql(&["charset", "ssl-cert", "ssl-key"]);
 
+/// The schemes of both protocols, for an error.
 const SCHEMES: &[&str] = &["postgres", "postgresql", "mysql", "mariadb"];
 
 /// A database in a URL, checked by the connectors' rules.
@@ -30,13 +30,14 @@ pub struct Target {
 impl Target {
     /// Reads a URL. Every parameter must have a meaning for the clients of the database.
     pub fn read(url: &str) -> anyhow::Result<Target> {
-        let (protocol, parameters) = parameters(url)?;
-        Target::new(protocol, parameters.read(url)?)
+        let protocol = protocol(url)?;
+        Target::new(protocol, parameters(protocol).read(url)?)
     }
 
     /// Reads a URL for another program. Parameters that leave the login and the TLS alone are not looked at.
     pub fn read_login(url: &str) -> anyhow::Result<Target> {
-        let (protocol, parameters) = parameters(url)?;
+        let protocol = protocol(url)?;
+        let parameters = parameters(protocol);
         let Ok(mut parsed) = Url::parse(url) else {
             return Target::new(protocol, parameters.read(url)?);
         };
@@ -111,11 +112,6 @@ impl Target {
     }
 }
 
-/// Returns the name in the server's certificate. An IPv6 address has no brackets.
-pub fn server_name(login: &Login) -> &str {
-    login.host().trim_start_matches('[').trim_end_matches(']')
-}
-
 /// Whether pgbench and others would read the name of a database as connection parameters. The parameters may name another
 /// host, which would get the token.
 fn is_conninfo(database: &str) -> bool {
@@ -126,18 +122,25 @@ fn invalid(reason: &'static str) -> anyhow::Error {
     InvalidOptions::Url { reason }.into()
 }
 
-/// Returns the protocol of a URL, and the parameters that the URL may have.
-fn parameters(url: &str) -> Result<(Protocol, UrlParameters), InvalidOptions> {
-    let scheme = url
-        .split_once("://")
-        .map(|(scheme, _)| scheme.to_ascii_lowercase());
-    match scheme.as_deref() {
-        Some("mysql" | "mariadb") => Ok((Protocol::MySql, MYSQL_PARAMETERS)),
-        Some("postgres" | "postgresql") => Ok((Protocol::Postgres, libpq::PARAMETERS)),
-        Some(_) => Err(InvalidOptions::Scheme { schemes: SCHEMES }),
-        None => Err(InvalidOptions::Url {
+/// Returns the protocol that the scheme of a URL names.
+fn protocol(url: &str) -> Result<Protocol, InvalidOptions> {
+    let Some((scheme, _)) = url.split_once("://") else {
+        return Err(InvalidOptions::Url {
             reason: "it cannot be read as a URL. Give a URL such as postgres://USER@HOST:PORT/DATABASE",
-        }),
+        });
+    };
+    let scheme = scheme.to_ascii_lowercase();
+    [Protocol::Postgres, Protocol::MySql]
+        .into_iter()
+        .find(|protocol| parameters(*protocol).schemes.contains(&&*scheme))
+        .ok_or(InvalidOptions::Scheme { schemes: SCHEMES })
+}
+
+/// Returns the parameters that the URLs of a protocol may have.
+pub fn parameters(protocol: Protocol) -> UrlParameters {
+    match protocol {
+        Protocol::Postgres => libpq::PARAMETERS,
+        Protocol::MySql => MYSQL_PARAMETERS,
     }
 }
 

@@ -15,7 +15,8 @@ use url::Url;
 use crate::args::{Format, TokenArgs, usage_error};
 use crate::libpq;
 use crate::output::print;
-use crate::target::{Target, server_name};
+use crate::target::Target;
+use rds_iam_connector::server_name;
 
 const MYSQL_DEFAULT_PORT: u16 = 3306;
 
@@ -39,7 +40,7 @@ pub fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Returns the login, signed for `region` if a region is given.
-pub fn in_region(login: Login, region: Option<&str>) -> Result<Login, Error> {
+fn in_region(login: Login, region: Option<&str>) -> Result<Login, Error> {
     match region {
         Some(region) => login.with_region(region),
         None => Ok(login),
@@ -52,8 +53,8 @@ pub fn sign(login: &Login) -> anyhow::Result<Token> {
         .blocking_token(login)
         .map_err(|error| match error {
             Error::NoRegion { host } => anyhow!(
-                "no region for {host}: the name contains none, and none is configured. Give --region, or set AWS_REGION or \
-                 the profile's `region`"
+                "the name {host} contains no region, and no region is configured. Give --region, or set AWS_REGION or the \
+                 profile's `region`"
             ),
             error => error.into(),
         })
@@ -63,7 +64,7 @@ fn database(args: &TokenArgs) -> anyhow::Result<Database<'_>> {
     match (&*args.url_or_host, args.port, &args.user) {
         (host, Some(port), Some(user)) => Ok(Database::Login(Login::new(host, port, user)?)),
         (url, _, _) if url.contains("://") => {
-            // The variables must stand for the whole URL. Any other format leaves the URL's parameters alone.
+            // `env` replaces the URL, so every parameter needs a variable. The other formats do not read the parameters.
             let target = match args.format {
                 Format::Env => Target::read(url)?,
                 Format::Text | Format::Json | Format::Url => Target::read_login(url)?,
@@ -141,13 +142,17 @@ fn env(database: &Database<'_>, token: &Token) -> anyhow::Result<String> {
             }
         },
         Database::Login(login) => {
-            variables.extend(libpq::login_variables(login, token));
+            variables.extend(libpq::login_variables(login, None, token));
             if login.service() != Service::Dsql {
                 variables.extend(mysql_variables(login, token));
             }
         }
     }
-    let mut commands = String::new();
+    let is_for_libpq = variables.iter().any(|(name, _)| *name == "PGHOST");
+    let mut commands = match is_for_libpq {
+        true => format!("unset {}\n", libpq::UNSET.join(" ")),
+        false => String::new(),
+    };
     for (name, value) in variables {
         writeln!(commands, "export {name}={}", in_quotes(&value))?;
     }

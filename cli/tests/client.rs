@@ -255,7 +255,7 @@ fn the_character_set_of_a_mysql_url_is_the_clients() {
     sandbox.output(&["exec", &url, "--", "mysqldump"]);
     let file = option_file(&sandbox);
     assert!(
-        file.contains("\ndefault-character-set=\"latin1\"\n"),
+        file.contains("\nloose-default-character-set=\"latin1\"\n"),
         "{file}"
     );
 }
@@ -532,7 +532,7 @@ fn a_database_that_the_client_cannot_use_is_an_error_and_nothing_runs() {
         ),
         (
             vec!["psql", "postgres://app@localhost"],
-            "no region for localhost",
+            "the name localhost contains no region",
         ),
     ] {
         let sandbox = recorder(args[0], MYSQL_VERSION);
@@ -579,6 +579,41 @@ fn a_command_that_cannot_be_started_ends_with_a_shells_status() {
             assert!(sandbox.temporary_files().is_empty());
         }
     }
+}
+
+#[test]
+fn a_script_without_a_client_of_mysql_is_an_error_that_says_why() {
+    let mut sandbox = Sandbox::new();
+    // The shell alone.
+    sandbox.set("PATH", &sandbox.path("bin"));
+    let output = sandbox.run(&["exec", MYSQL, "--", "/bin/sh", "-c", "true"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let error = "rds-iam: neither mysql nor mariadb is installed, ";
+    assert!(output.stderr.starts_with(error), "{output:?}");
+}
+
+#[test]
+fn a_directory_for_temporary_files_whose_name_would_end_a_line_is_an_error() {
+    let mut sandbox = recorder("mysql", MYSQL_VERSION);
+    let odd = sandbox.path("a\nb");
+    fs::create_dir(&odd).expect("a directory");
+    sandbox.set("TMPDIR", &odd);
+    let output = sandbox.run(&["mysql", MYSQL]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stderr.contains("Set TMPDIR"), "{output:?}");
+    assert_eq!(fs::read_dir(odd).expect("a directory").count(), 0);
+}
+
+#[test]
+fn an_ipv6_address_has_no_brackets_for_a_client() {
+    let args = ["--region", "us-east-1", "--"];
+    let sandbox = recorder("psql", "");
+    sandbox.output(&[&["psql", "postgres://app@[::1]/shop"], &args[..]].concat());
+    assert_eq!(libpq_variables(&sandbox)["PGHOST"], "::1");
+
+    let sandbox = recorder("mysql", MYSQL_VERSION);
+    sandbox.output(&[&["mysql", "mysql://app@[::1]/shop"], &args[..]].concat());
+    assert!(sandbox.record("file").contains("host=\"::1\"\n"));
 }
 
 // Status and signals
@@ -681,6 +716,8 @@ fn a_signal_ends_the_client_and_then_rds_iam_in_the_same_way() {
         Signal::INT,
         Signal::QUIT,
         Signal::USR1,
+        Signal::USR2,
+        Signal::ALARM,
     ] {
         for args in [["psql", POSTGRES], ["mysql", MYSQL]] {
             let running = start(WAITS, args);
@@ -746,6 +783,31 @@ fn signals_that_rds_iam_was_started_to_ignore_are_ignored_by_the_client() {
     assert!(has_signal(rds_iam, "SigCgt", Signal::TERM));
     kill_process(rds_iam, Signal::TERM).expect("a running process");
     running.wait();
+}
+
+#[test]
+fn a_client_that_was_stopped_alone_continues_alone() {
+    let running = start(WAITS, ["psql", POSTGRES]);
+    kill_process(running.client, Signal::STOP).expect("a running process");
+    wait_until("the stop of the client", || is_stopped(running.client));
+    kill_process(running.rds_iam(), Signal::TERM).expect("a running process");
+    assert!(!is_stopped(running.rds_iam()));
+    kill_process(running.client, Signal::CONT).expect("a running process");
+    let (_, output) = running.wait();
+    assert_eq!(output.status.signal(), Some(Signal::TERM.as_raw()));
+}
+
+#[test]
+fn signals_to_rds_iam_alone_stop_and_continue_both() {
+    let running = start(WAITS, ["psql", POSTGRES]);
+    let both = [running.rds_iam(), running.client];
+    kill_process(running.rds_iam(), Signal::TSTP).expect("a running process");
+    wait_until("the stop", || both.into_iter().all(is_stopped));
+    kill_process(running.rds_iam(), Signal::CONT).expect("a running process");
+    wait_until("the end of the stop", || !both.into_iter().any(is_stopped));
+    kill_process(running.rds_iam(), Signal::TERM).expect("a running process");
+    let (_, output) = running.wait();
+    assert_eq!(output.status.signal(), Some(Signal::TERM.as_raw()));
 }
 
 // Terminal

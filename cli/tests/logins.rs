@@ -79,11 +79,11 @@ fn who(engine: Engine) -> &'static [&'static str] {
     }
 }
 
-/// A program of PostgreSQL's own folder.
+/// A program of PostgreSQL's own directory.
 fn postgres_program(name: &str) -> String {
     let output = Command::new("pg_config").arg("--bindir").output();
-    let folder = String::from_utf8(output.expect("pg_config").stdout).expect("a path");
-    let path = PathBuf::from(folder.trim_end()).join(name);
+    let directory = String::from_utf8(output.expect("pg_config").stdout).expect("a path");
+    let path = PathBuf::from(directory.trim_end()).join(name);
     path.to_str().expect("a path").to_owned()
 }
 
@@ -171,6 +171,40 @@ fn exec_runs_every_kind_of_client() {
                 "{command:?}, {key}: {output:?}"
             );
         }
+    }
+}
+
+/// MariaDB has them all. Some do not know all options of the others.
+#[test]
+#[ignore = "needs the servers of tests/rds: run scripts/test"]
+fn each_client_of_mysql_reads_its_option_file() {
+    let servers = Servers::running();
+    let sandbox = sandbox(&servers, "session-1600");
+    let url = url(&servers, "mariadb", ODD_USER) + "?charset=utf8mb4";
+    for client in [
+        "mariadb",
+        "mariadb-admin",
+        "mariadb-analyze",
+        "mariadb-check",
+        "mariadb-dump",
+        "mariadb-import",
+        "mariadb-optimize",
+        "mariadb-repair",
+        "mariadb-show",
+        "mariadb-slap",
+        "mysql",
+        "mysqladmin",
+        "mysqlanalyze",
+        "mysqlcheck",
+        "mysqldump",
+        "mysqlimport",
+        "mysqloptimize",
+        "mysqlrepair",
+        "mysqlshow",
+        "mysqlslap",
+    ] {
+        let output = sandbox.run(&["exec", &url, "--", client, "--help"]);
+        assert!(output.status.success(), "{client}: {}", output.stderr);
     }
 }
 

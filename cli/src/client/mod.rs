@@ -13,35 +13,20 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail, ensure};
 use rds_iam::Token;
-use rds_iam_connector::{Address, Endpoint, InvalidOptions, Protocol, UrlParameters};
+use rds_iam_connector::{Address, Endpoint, InvalidOptions, Protocol};
 use tempfile::TempDir;
 
 use crate::args::{DatabaseArgs, ExecArgs, MysqlArgs, PsqlArgs};
 use crate::client::option_file::Vendor;
 use crate::client::run::Signals;
-use crate::target::{MYSQL_PARAMETERS, Target};
+use crate::target::{self, Target};
 use crate::{libpq, output, token};
 
 /// The variable with the path of the option file, for scripts.
 const DEFAULTS_FILE: &str = "RDS_IAM_DEFAULTS_FILE";
 
-/// Inherited variables that would lead libpq to another server, weaken its check of the server, or make every login fail.
-const LIBPQ_REMOVED: [&str; 8] = [
-    // RDS asks for the token itself, so there is no channel to bind to, and no other method.
-    "PGCHANNELBINDING",
-    "PGREQUIREAUTH",
-    "PGDATABASE",
-    "PGHOSTADDR",
-    "PGREQUIRESSL",
-    // The settings of a service take precedence over the environment.
-    "PGSERVICE",
-    "PGSERVICEFILE",
-    // Aurora DSQL needs the host's name in TLS.
-    "PGSSLSNI",
-];
-
-/// The same for MySQL's and MariaDB's clients.
-const MYSQL_REMOVED: [&str; 6] = [
+/// Inherited variables that would lead a client of MySQL or MariaDB to another server, or weaken its check of the server.
+const MYSQL_UNSET: [&str; 6] = [
     "LIBMYSQL_ENABLE_CLEARTEXT_PLUGIN",
     "MARIADB_TLS_DISABLE_PEER_VERIFICATION",
     "MYSQL_HOST",
@@ -52,11 +37,10 @@ const MYSQL_REMOVED: [&str; 6] = [
 
 /// The clients that read an option file, without the suffix of a version. A script whose name begins in the same way must not
 /// be run only to ask for its version.
-const MYSQL_CLIENTS: [&str; 25] = [
+const MYSQL_CLIENTS: [&str; 22] = [
     "mariadb",
     "mariadb-admin",
     "mariadb-analyze",
-    "mariadb-binlog",
     "mariadb-check",
     "mariadb-dump",
     "mariadb-import",
@@ -69,35 +53,44 @@ const MYSQL_CLIENTS: [&str; 25] = [
     "mysql_upgrade",
     "mysqladmin",
     "mysqlanalyze",
-    "mysqlbinlog",
     "mysqlcheck",
     "mysqldump",
     "mysqlimport",
     "mysqloptimize",
-    "mysqlpump",
     "mysqlrepair",
     "mysqlshow",
     "mysqlslap",
 ];
 
 pub fn exec(args: &ExecArgs) -> anyhow::Result<ExitCode> {
-    let Some((program, arguments)) = args.command.split_first() else {
-        bail!("no command. Give a command after `--`");
+    let (program, arguments) = args.command.split_first().context("no command")?;
+    let connection = Connection::new(&args.database, None)?;
+    let vendor = match connection.target.protocol {
+        Protocol::Postgres => Ok(None),
+        Protocol::MySql if is_mysql_client(program) => vendor_of(program).map(Some),
+        // A script, for example.
+        Protocol::MySql => match installed_mysql() {
+            Ok((_, vendor)) => Ok(Some(vendor)),
+            Err(_) => bail!(
+                "neither mysql nor mariadb is installed, so the form of the option file is unknown. Install either of them"
+            ),
+        },
     };
-    Connection::new(&args.database)?.run(program, arguments)
+    match vendor {
+        Ok(vendor) => connection.run(program, vendor, arguments),
+        Err(error) => Ok(error.report()),
+    }
 }
 
 pub fn psql(args: &PsqlArgs) -> anyhow::Result<ExitCode> {
-    let connection = Connection::new(&args.database)?;
-    connection.expect(Protocol::Postgres, &libpq::PARAMETERS)?;
-    connection.run(OsStr::new("psql"), &args.args)
+    let connection = Connection::new(&args.database, Some(Protocol::Postgres))?;
+    connection.run(OsStr::new("psql"), None, &args.args)
 }
 
 pub fn mysql(args: &MysqlArgs) -> anyhow::Result<ExitCode> {
-    let connection = Connection::new(&args.database)?;
-    connection.expect(Protocol::MySql, &MYSQL_PARAMETERS)?;
+    let connection = Connection::new(&args.database, Some(Protocol::MySql))?;
     match installed_mysql() {
-        Ok((program, _)) => connection.run(program, &args.args),
+        Ok((program, vendor)) => connection.run(program, Some(vendor), &args.args),
         Err(error) => Ok(error.report()),
     }
 }
@@ -111,8 +104,13 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(args: &DatabaseArgs) -> anyhow::Result<Connection> {
-        let mut target = Target::read(&args.url)?;
+    /// Reads the arguments. `protocol` is the protocol of a client that speaks only one.
+    fn new(args: &DatabaseArgs, protocol: Option<Protocol>) -> anyhow::Result<Connection> {
+        let target = Target::read(&args.url)?;
+        if let Some(protocol) = protocol.filter(|protocol| *protocol != target.protocol) {
+            let schemes = target::parameters(protocol).schemes;
+            return Err(InvalidOptions::Scheme { schemes }.into());
+        }
         let endpoint = target.endpoint(args, args.region.as_deref())?;
         let dialled = match &endpoint.dial {
             None => Vec::new(),
@@ -124,7 +122,6 @@ impl Connection {
                 endpoint.login.port()
             ),
         };
-        target.login = endpoint.login.clone();
         Ok(Connection {
             target,
             endpoint,
@@ -132,26 +129,15 @@ impl Connection {
         })
     }
 
-    fn expect(&self, protocol: Protocol, parameters: &UrlParameters) -> anyhow::Result<()> {
-        if self.target.protocol != protocol {
-            let schemes = parameters.schemes;
-            return Err(InvalidOptions::Scheme { schemes }.into());
-        }
-        Ok(())
-    }
-
-    /// Runs a command, and ends in the same way.
-    fn run(&self, program: &OsStr, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
-        let vendor = match self.target.protocol {
-            Protocol::Postgres => Ok(None),
-            Protocol::MySql if is_mysql_client(program) => vendor_of(program).map(Some),
-            Protocol::MySql => installed_mysql().map(|(_, vendor)| Some(vendor)),
-        };
-        let vendor = match vendor {
-            Ok(vendor) => vendor,
-            Err(error) => return Ok(error.report()),
-        };
-        let token = token::sign(&self.target.login)?;
+    /// Runs a command with files of the vendor's form for MySQL and MariaDB. If a signal kills the command, ends this process
+    /// with the same signal.
+    fn run(
+        &self,
+        program: &OsStr,
+        vendor: Option<Vendor>,
+        arguments: &[OsString],
+    ) -> anyhow::Result<ExitCode> {
+        let token = token::sign(&self.endpoint.login)?;
         let mut signals = Signals::new().context("signals cannot be handled")?;
         let files = Files::new()?;
         let roots = rds_roots::to_pem(self.endpoint.roots.certs());
@@ -164,16 +150,16 @@ impl Connection {
                 let file = files.write("client.cnf", &contents)?;
                 set_mysql(&mut command, &file, &token);
                 if is_mysql_client(program) {
-                    // Only this file. The options of `~/.my.cnf` would take precedence over those of a file that is read in
-                    // addition, and could switch off TLS.
+                    // The client reads only this file. With `--defaults-extra-file`, `~/.my.cnf` would take precedence and
+                    // could switch off TLS.
                     command.arg(format!("--defaults-file={file}"));
                 }
             }
         }
         command.args(arguments);
-        let early = signals.take();
         let ended = match command.spawn() {
             Ok(child) => {
+                let early = signals.take();
                 run::supervise(&child, early, &mut signals).context("the client is lost")?
             }
             Err(error) => {
@@ -190,11 +176,11 @@ impl Connection {
                  https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.SSL.html"
             ));
         }
-        Ok(ended.follow())
+        Ok(ended.end_as_client())
     }
 
     fn set_libpq(&self, command: &mut Command, token: &Token, roots: &str) {
-        for name in LIBPQ_REMOVED {
+        for name in libpq::UNSET {
             command.env_remove(name);
         }
         command.envs(libpq::variables(&self.target, token));
@@ -216,7 +202,7 @@ fn host_lists(name: &str, addresses: &[IpAddr]) -> (String, String) {
 }
 
 fn set_mysql(command: &mut Command, file: &str, token: &Token) {
-    for name in MYSQL_REMOVED {
+    for name in MYSQL_UNSET {
         command.env_remove(name);
     }
     command.env(DEFAULTS_FILE, file);
@@ -361,7 +347,7 @@ mod tests {
 
     use super::*;
 
-    /// A name with several addresses is not to be had on every machine.
+    /// Not every machine has a name with several addresses.
     #[test]
     fn each_address_of_a_tunnel_has_a_name() {
         let addresses = [

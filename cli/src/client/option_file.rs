@@ -2,7 +2,8 @@
 
 use rds_iam::Token;
 
-use crate::target::{Target, server_name};
+use crate::target::Target;
+use rds_iam_connector::server_name;
 
 /// Who made the clients. The clients of each vendor reject the TLS options of the other vendor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,18 +45,19 @@ pub fn contents(target: &Target, token: &Token, roots: &str, vendor: Vendor) -> 
     if !is_too_long(token) {
         lines.push(option("password", token.as_str()));
     }
+    // Clients that send no text do not know the option for the character set.
     let mut is_charset_given = false;
     for (name, value) in &target.parameters {
         is_charset_given |= name == "charset";
         lines.push(match &**name {
-            "charset" => option("default-character-set", value),
+            "charset" => option("loose-default-character-set", value),
             // `ssl-cert` and `ssl-key` are the clients' own names.
             name => option(name, value),
         });
     }
     let is_ascii = login.user().is_ascii() && target.database.as_deref().is_none_or(str::is_ascii);
     if !is_ascii && !is_charset_given {
-        // The names are UTF-8 here, whatever the locale is. Clients that send no names do not know the option.
+        // The names are UTF-8 here, whatever the locale is.
         lines.push(option("loose-default-character-set", "utf8mb4"));
     }
     if let Some(database) = &target.database {

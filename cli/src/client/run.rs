@@ -3,24 +3,29 @@
 
 use std::fs;
 use std::io;
-use std::process::{Child, ExitCode};
+use std::process::{self, Child, ExitCode};
 
+#[cfg(target_os = "linux")]
+use rustix::process::DumpableBehavior;
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitOptions, kill_process, setrlimit, waitpid,
 };
 use signal_hook::consts::{
-    SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2,
+    SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGPROF, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGUSR1,
+    SIGUSR2, SIGVTALRM, SIGXCPU,
 };
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::emulate_default_handler;
-use signal_hook::low_level::siginfo::{Cause, Origin};
+use signal_hook::low_level::siginfo::Origin;
 
 /// The signals of a terminal's keys. The client gets them from the terminal too.
-const OF_TERMINAL: [i32; 3] = [SIGINT, SIGQUIT, SIGTSTP];
+const TERMINAL_SIGNALS: [i32; 3] = [SIGINT, SIGQUIT, SIGTSTP];
 
-/// The other signals that would end this process.
-const OF_PROCESSES: [i32; 4] = [SIGHUP, SIGTERM, SIGUSR1, SIGUSR2];
+/// The other signals that would end this process and leave the client and its files behind.
+const OTHER_SIGNALS: [i32; 8] = [
+    SIGALRM, SIGHUP, SIGPROF, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
+];
 
 /// The signals to this process from now on. None of them ends this process.
 #[derive(Debug)]
@@ -30,22 +35,23 @@ impl Signals {
     pub fn new() -> io::Result<Signals> {
         let ignored = ignored_signals();
         let is_ignored = |signal: &i32| ignored & (1 << (signal - 1)) != 0;
-        // A handler would end at the client, and so the client would no longer ignore what `nohup` made it ignore.
-        let signals = OF_TERMINAL
+        // A started program keeps ignored signals, but not handlers. With a handler here, a client under `nohup` would no
+        // longer ignore SIGHUP.
+        let signals = TERMINAL_SIGNALS
             .into_iter()
-            .chain(OF_PROCESSES)
+            .chain(OTHER_SIGNALS)
             .filter(|signal| !is_ignored(signal))
             .chain([SIGCHLD]);
         Ok(Signals(SignalsInfo::new(signals)?))
     }
 
-    /// Takes the signals that have come before there is a client.
+    /// Takes the signals that came until now.
     pub fn take(&mut self) -> Vec<Origin> {
         self.0.pending().collect()
     }
 }
 
-/// The signals that this process was started to ignore, as a mask. Only Linux tells.
+/// Returns the signals that this process was started to ignore, as a mask. Returns 0 on systems without `/proc`.
 fn ignored_signals() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -65,37 +71,49 @@ impl Ended {
         matches!(self, Ended::Exited(0))
     }
 
-    /// Ends this process in the same way, or returns the exit code. Call this after all files are removed.
-    pub fn follow(self) -> ExitCode {
+    /// Ends this process as the client has ended, or returns the exit code. Call this after all files are removed.
+    pub fn end_as_client(self) -> ExitCode {
         match self {
             Ended::Exited(status) => ExitCode::from(status),
             Ended::Killed(signal) => {
-                // The memory of this process holds the token, and the client may have dumped its own core.
-                let no_core = Rlimit {
-                    current: Some(0),
-                    maximum: Some(0),
-                };
-                let _ = setrlimit(Resource::Core, no_core);
-                // Returns only for signals that are not known everywhere. A shell's exit status says the same.
-                let _ = emulate_default_handler(signal);
+                // The kernel ignores the signals that the first process of a container sends to itself.
+                if process::id() != 1 {
+                    prevent_core_dump();
+                    // If signal-hook does not know the signal, return a shell's exit status for the signal.
+                    let _ = emulate_default_handler(signal);
+                }
                 ExitCode::from(128_u8.saturating_add(u8::try_from(signal).unwrap_or_default()))
             }
         }
     }
 }
 
-/// Waits for a client's end, and sends the client all signals that it has not got. `early` came before the client's start.
+/// The memory of this process holds the token. The client's own core, if any, is complete.
+fn prevent_core_dump() {
+    let no_core = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let _ = setrlimit(Resource::Core, no_core);
+    // A program that collects the cores of a system does not see the limit.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
+
+/// Waits for a client's end, and forwards the signals that only this process got. `early` came before the client's start, or
+/// during the start.
 pub fn supervise(child: &Child, early: Vec<Origin>, signals: &mut Signals) -> io::Result<Ended> {
     for origin in early {
         forward(child, origin.signal);
     }
     loop {
-        if let Some(ended) = wait(child)? {
+        if let Some(ended) = poll_client(child)? {
             return Ok(ended);
         }
         for origin in signals.0.wait() {
-            let is_of_terminal = OF_TERMINAL.contains(&origin.signal);
-            if !is_of_terminal || matches!(origin.cause, Cause::Sent(_)) {
+            let is_of_terminal = TERMINAL_SIGNALS.contains(&origin.signal);
+            // The terminal itself is no process.
+            if !is_of_terminal || origin.process.is_some() {
                 forward(child, origin.signal);
             }
         }
@@ -106,13 +124,13 @@ fn forward(child: &Child, signal: i32) {
     if signal != SIGCHLD
         && let Some(signal) = Signal::from_named_raw(signal)
     {
-        // A client that has ended is still there until `wait`. A client of another user cannot be sent signals.
+        // A client that has ended keeps its process id until `waitpid`. A client of another user cannot be sent signals.
         let _ = kill_process(Pid::from_child(child), signal);
     }
 }
 
-/// Returns how the client has ended. If the client has stopped, stops this process too, as the shell expects.
-fn wait(child: &Child) -> io::Result<Option<Ended>> {
+/// Returns how the client has ended, if it has. If the client has stopped, stops this process too, as the shell expects.
+fn poll_client(child: &Child) -> io::Result<Option<Ended>> {
     let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
     let Some((_, status)) = waitpid(Some(Pid::from_child(child)), options)? else {
         return Ok(None);
@@ -123,9 +141,11 @@ fn wait(child: &Child) -> io::Result<Option<Ended>> {
     if let Some(signal) = status.terminating_signal() {
         return Ok(Some(Ended::Killed(signal)));
     }
-    // Whoever sends SIGSTOP to the client alone may send SIGCONT to the client alone.
+    // After a SIGSTOP to the client alone, this process keeps running, because a SIGCONT may come to the client alone.
     if status.stopping_signal() != Some(SIGSTOP) {
         emulate_default_handler(SIGTSTP)?;
+        // The SIGCONT may have come to this process alone.
+        let _ = kill_process(Pid::from_child(child), Signal::CONT);
     }
     Ok(None)
 }

@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -22,9 +22,10 @@ pub const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 /// No run takes longer on any machine, unless the program hangs.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// Folders of a single test: the home, the folder for temporary files, and a folder of programs that comes first in `PATH`.
+/// Directories of a single test: the home, a directory for temporary files, and a directory of programs that comes first in
+/// `PATH`.
 pub struct Sandbox {
-    folder: TempDir,
+    directory: TempDir,
     environment: Vec<(String, String)>,
 }
 
@@ -46,12 +47,12 @@ pub fn with_default_signals(program: &str) -> Command {
 impl Sandbox {
     /// A sandbox with a long-term key in the environment.
     pub fn new() -> Sandbox {
-        let folder = tempfile::tempdir().expect("a folder");
+        let directory = tempfile::tempdir().expect("a directory");
         for name in ["home", "tmp", "bin", "record"] {
-            fs::create_dir(folder.path().join(name)).expect("a folder");
+            fs::create_dir(directory.path().join(name)).expect("a directory");
         }
         let mut sandbox = Sandbox {
-            folder,
+            directory,
             environment: Vec::new(),
         };
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin", sandbox.path("bin"));
@@ -76,25 +77,25 @@ impl Sandbox {
     }
 
     pub fn path(&self, name: &str) -> String {
-        let path = self.folder.path().join(name);
+        let path = self.directory.path().join(name);
         path.to_str().expect("a path in UTF-8").to_owned()
     }
 
-    /// The text of a file that a program has written into the folder `record`.
+    /// The text of a file that a program has written into the directory `record`.
     pub fn record(&self, name: &str) -> String {
-        let path = self.folder.path().join("record").join(name);
+        let path = self.directory.path().join("record").join(name);
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// The names of the temporary files and folders.
+    /// The names of the temporary files and directories.
     pub fn temporary_files(&self) -> Vec<PathBuf> {
-        let files = fs::read_dir(self.folder.path().join("tmp")).expect("the folder");
+        let files = fs::read_dir(self.directory.path().join("tmp")).expect("the directory");
         files.map(|file| file.expect("a file").path()).collect()
     }
 
     /// Makes a program of a shell script.
     pub fn program(&self, name: &str, script: &str) {
-        // By another process. If this process had the file open while another test forks, the program could not be run.
+        // Another process writes the file. If this process had the file open while another test forks, the program could not be run.
         let status = Command::new("/bin/sh")
             .args([
                 "-c",
@@ -117,7 +118,7 @@ impl Sandbox {
         command
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .current_dir(self.folder.path())
+            .current_dir(self.directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -137,13 +138,17 @@ impl Sandbox {
         output.stdout
     }
 
-    /// Runs a shell script with the sandbox's environment and `stdin`. Returns its standard output.
+    /// Runs a shell script with the sandbox's environment. Returns its standard output.
     #[track_caller]
     pub fn shell(&self, script: &str) -> String {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", script]);
         self.prepare(&mut command);
-        let output = wait(command.spawn().expect("a shell"));
+        let mut shell = command.stdin(Stdio::piped()).spawn().expect("a shell");
+        // Not an argument, which other users could read.
+        let mut stdin = shell.stdin.take().expect("a pipe");
+        stdin.write_all(script.as_bytes()).expect("a pipe");
+        drop(stdin);
+        let output = wait(shell);
         assert!(output.status.success(), "{output:?}");
         output.stdout
     }
@@ -192,7 +197,7 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// The mode of a file or folder, such as 0o600.
+/// The mode of a file or directory, such as 0o600.
 #[cfg(unix)]
 pub fn mode(path: &Path) -> u32 {
     use std::os::unix::fs::PermissionsExt;

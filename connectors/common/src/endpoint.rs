@@ -45,11 +45,7 @@ pub(crate) fn max_lifetime(service: Service) -> Option<Duration> {
 impl Endpoint {
     /// The name in the server's certificate. An IPv6 address has no brackets.
     pub fn server_name(&self) -> &str {
-        let host = self.login.host();
-        let address = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
-        address.unwrap_or(host)
+        server_name(&self.login)
     }
 
     /// Where to connect.
@@ -59,6 +55,15 @@ impl Endpoint {
             port: self.login.port(),
         })
     }
+}
+
+/// The name in the certificate of a login's server. An IPv6 address has no brackets.
+pub fn server_name(login: &Login) -> &str {
+    let host = login.host();
+    let address = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    address.unwrap_or(host)
 }
 
 /// A host and a port to connect to.

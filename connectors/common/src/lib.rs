@@ -22,7 +22,7 @@ mod options;
 mod roots;
 mod url;
 
-pub use endpoint::{Address, CONNECT_TIMEOUT, Endpoint, Protocol};
+pub use endpoint::{Address, CONNECT_TIMEOUT, Endpoint, Protocol, server_name};
 pub use error::{Error, ErrorChain, InvalidOptions};
 pub use options::Options;
 pub use roots::Roots;
