@@ -133,3 +133,34 @@ impl Examination {
 fn one_line(error: &(dyn Error + 'static)) -> String {
     ErrorChain(error).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_checks_that_are_made_before_the_limit_are_kept() {
+        let examination = Examination {
+            report: Report::default(),
+            deadline: Instant::now() + LIMIT,
+            prints: false,
+        };
+        let group = examination.group(&["first", "second", "third"], async |checks| {
+            checks.push(Check::ok("first", "made"));
+            sleep(LIMIT * 2).await;
+            checks.push(Check::ok("second", "made"));
+            Some(())
+        });
+        let (checks, value) = group.await;
+        let lines: Vec<_> = checks.iter().map(Check::to_string).collect();
+        assert_eq!(value, None);
+        assert_eq!(Instant::now(), examination.deadline);
+        assert!(lines[0].ends_with("made"), "{lines:?}");
+        for line in &lines[1..] {
+            assert!(line.ends_with("the doctor stops after 15 s"), "{line}");
+        }
+        assert_eq!(lines.len(), 3);
+    }
+}

@@ -407,6 +407,12 @@ fn another_user_sees_which_grant_is_missing() {
             "CREATE USER \"nobody\"; GRANT rds_iam TO \"nobody\"",
         ),
         (
+            "postgres",
+            "team",
+            "\"team\" may not log in to the database",
+            "so ALTER ROLE \"team\" WITH LOGIN",
+        ),
+        (
             "mariadb",
             "password_user",
             "'password_user'@'%' with the plugin mysql_native_password",
@@ -438,6 +444,11 @@ fn a_grant_that_is_there_is_ok() {
     let sandbox = with_master(rejected(Account::healthy()));
     for (server, user, text) in [
         ("postgres", "pool_12", "\"pool_12\" has the role rds_iam"),
+        (
+            "postgres",
+            "team_user",
+            "\"team_user\" has the role rds_iam",
+        ),
         (
             "mariadb",
             "plugin_user",
