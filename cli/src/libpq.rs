@@ -24,7 +24,7 @@ const VARIABLES: [(&str, &str); 9] = [
 pub const DBNAME: &str = "dbname";
 
 /// The only database of a cluster of Aurora DSQL.
-const DSQL_DATABASE: &str = "postgres";
+pub const DSQL_DATABASE: &str = "postgres";
 
 /// The parameters of PostgreSQL's URLs that the clients can honour.
 pub const PARAMETERS: UrlParameters = UrlParameters::postgres(&PARAMETER_NAMES);

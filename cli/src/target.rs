@@ -34,22 +34,24 @@ impl Target {
         Target::new(protocol, parameters(protocol).read(url)?)
     }
 
-    /// Reads a URL for another program. Parameters that leave the login and the TLS alone are not looked at.
+    /// Reads a URL for another program. Parameters besides the login, the database and the TLS are not looked at.
     pub fn read_login(url: &str) -> anyhow::Result<Target> {
         let protocol = protocol(url)?;
         let parameters = parameters(protocol);
         let Ok(mut parsed) = Url::parse(url) else {
             return Target::new(protocol, parameters.read(url)?);
         };
-        let concerns_login = |name: &str| {
+        let is_read = |name: &str| {
             matches!(
                 name,
                 "host" | "hostaddr" | "password" | "port" | "socket" | "user"
             ) || parameters.tls_mode.contains(&name)
+                || parameters.root_file.contains(&name)
+                || (protocol == Protocol::Postgres && name == libpq::DBNAME)
         };
         let pairs: Vec<(String, String)> = parsed.query_pairs().into_owned().collect();
         parsed.set_query(None);
-        for (name, value) in pairs.iter().filter(|(name, _)| concerns_login(name)) {
+        for (name, value) in pairs.iter().filter(|(name, _)| is_read(name)) {
             parsed.query_pairs_mut().append_pair(name, value);
         }
         Target::new(protocol, parameters.read(parsed.as_str())?)

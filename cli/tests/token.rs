@@ -3,10 +3,9 @@
 mod support;
 
 use std::collections::HashMap;
-use std::process::Stdio;
 
 use percent_encoding::percent_decode_str;
-use support::{DSQL_HOST, HOST, SECRET_KEY, Sandbox, wait};
+use support::{DSQL_HOST, HOST, SECRET_KEY, Sandbox};
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime, PrimitiveDateTime};

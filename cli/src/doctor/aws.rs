@@ -26,8 +26,9 @@ const IDENTITY: &str = "identity";
 const CREDENTIALS_LIMIT: Duration = Duration::from_secs(5);
 const STS_LIMIT: Duration = Duration::from_secs(4);
 
-/// Databases and AWS tolerate a little. Beyond this, tokens are dated in the future or are short-lived.
-const TOLERATED_SKEW: Duration = Duration::from_secs(60);
+/// Beyond this, AWS rejects signatures ([IAM user guide, *Elements of an AWS API request
+/// signature*](https://docs.aws.amazon.com/IAM/latest/UserGuide/signing-elements.html)).
+const TOLERATED_SKEW: Duration = Duration::from_secs(300);
 
 /// The configuration of the SDK with valid credentials, and whose they are.
 #[cfg_attr(
@@ -64,10 +65,7 @@ pub async fn examine(input: &Input, checks: &mut Vec<Check>) -> Option<Aws> {
 /// Returns valid credentials, and what they are.
 async fn credentials(input: &Input) -> Result<(SdkConfig, Credentials, String), Finding> {
     let found = timeout(CREDENTIALS_LIMIT, async {
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::new(input.region.clone()))
-            .load()
-            .await;
+        let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
         let provider = config.credentials_provider();
         let credentials = match provider {
             Some(provider) => provider.provide_credentials().await,
@@ -80,7 +78,7 @@ async fn credentials(input: &Input) -> Result<(SdkConfig, Credentials, String), 
     let (config, credentials) = match found.await {
         Ok((config, Ok(credentials))) => (config, credentials),
         Ok((_, Err(error))) => {
-            let problem = format!("there are no AWS credentials ({})", one_line(&error));
+            let problem = format!("there are no AWS credentials ({})", without_output(&error));
             return Err(Finding::new(problem, REMEDY));
         }
         Err(_) => {
@@ -112,11 +110,23 @@ async fn credentials(input: &Input) -> Result<(SdkConfig, Credentials, String), 
             }
         },
     };
+    // The credentials may be from another region, and the account's checks are about the database's region.
     let config = config
         .into_builder()
+        .region(Region::new(input.region.clone()))
         .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
         .build();
     Ok((config, credentials, format!("{text}, {expiry}")))
+}
+
+/// Leaves out what a `credential_process` has printed, because it may be a secret.
+fn without_output(error: &CredentialsError) -> String {
+    const PROCESS: &str = "external process";
+    let text = one_line(error);
+    match text.split_once(PROCESS) {
+        Some((before, _)) => format!("{before}{PROCESS}"),
+        None => text,
+    }
 }
 
 /// Which part of the SDK's default chain has the credentials.
@@ -189,7 +199,7 @@ fn rejected_identity(code: &str, skew: Option<Skew>) -> Check {
     let (problem, remedy) = match code {
         "InvalidClientTokenId" | "UnrecognizedClientException" => (
             "AWS does not know the access key or the session token",
-            "create a new key, or log in to AWS again",
+            "log in to AWS again, create a new key, or enable the database's region for the account",
         ),
         "ExpiredToken" | "ExpiredTokenException" => (
             "AWS says that the session token has expired",
@@ -208,7 +218,7 @@ fn rejected_identity(code: &str, skew: Option<Skew>) -> Check {
 fn clock(skew: Option<Skew>) -> Check {
     const CLOCK: &str = "clock";
     let Some(skew) = skew else {
-        return Check::not_checked(CLOCK, "AWS has not told its time");
+        return Check::not_checked(CLOCK, "AWS's answer has no date");
     };
     let text = format!(
         "this machine's clock is {} s {} AWS's",

@@ -3,26 +3,29 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, DriverError};
-use rds_iam::{Service, TokenCache};
+use mysql_async::{Conn, DriverError, OptsBuilder};
+use rds_iam::{Service, TokenCache, rejection};
 use rds_iam_connector::{Endpoint, Error, Options, Protocol};
 use rds_iam_mysql_async as mysql;
 use rds_iam_tokio_postgres as postgres;
 use tokio::time::timeout;
+use tokio_postgres::Config;
 use tokio_postgres::error::DbError;
 
 use super::arn::Arn;
 use super::aws::Aws;
 use super::grant::{self, GRANT};
 use super::input::Input;
-use super::one_line;
 use super::report::{Check, Finding, LOGIN};
+use super::{connect, one_line, sql};
+use crate::libpq;
 
 pub const CHECKS: [&str; 2] = [LOGIN, GRANT];
 
 /// A paused Aurora takes longer, and then the next login works.
 const LIMIT: Duration = Duration::from_secs(6);
+/// For the question which kind of login a user has.
+const QUESTION_LIMIT: Duration = Duration::from_secs(2);
 
 pub async fn examine(
     cache: TokenCache,
@@ -31,15 +34,10 @@ pub async fn examine(
     admin: Option<&str>,
     checks: &mut Vec<Check>,
 ) -> Option<()> {
-    let log_in = async {
-        match input.protocol {
-            Protocol::Postgres => postgres(&cache, aws, input).await,
-            Protocol::MySql => mysql(&cache, input).await,
-        }
+    let outcome = match input.protocol {
+        Protocol::Postgres => postgres(&cache, aws, input).await,
+        Protocol::MySql => mysql(&cache, input).await,
     };
-    let outcome = timeout(LIMIT, log_in)
-        .await
-        .unwrap_or_else(|_| Err(silent()));
     let works = outcome.is_ok();
     checks.push(match outcome {
         Ok(()) => {
@@ -52,45 +50,56 @@ pub async fn examine(
         _ if works => Check::not_checked(GRANT, "the login works"),
         Some(admin) => grant::examine(admin, &cache, input).await,
         None => {
-            let reason = "only another user can look: give --admin USER, and its password in PGPASSWORD or MYSQL_PWD";
+            let reason = "the grant is visible to other users only; give --admin USER, and the password of USER in PGPASSWORD or MYSQL_PWD";
             Check::not_checked(GRANT, reason)
         }
     });
     Some(())
 }
 
+const SEE_GUIDE: &str = "read https://docs.rs/rds-iam/latest/rds_iam/guide/rejected";
+const READ_ANSWER: &str = "read the database's answer";
+const TOO_MANY: &str = "close connections, or raise the limit";
+
 fn silent() -> Finding {
+    let seconds = LIMIT.as_secs();
     Finding::new(
-        format!(
-            "the database has not answered the login for {} s",
-            LIMIT.as_secs()
-        ),
+        format!("the database has not answered the login for {seconds} s"),
         "try again if the database was paused, or look at its load and its log",
     )
     .certain()
 }
 
-fn rejected(answer: &str) -> Finding {
+/// A rejection says little. Other checks look for its cause.
+fn rejected(answer: &str, remedy: impl Into<String>) -> Finding {
     Finding::new(
         format!("the database rejected the token ({answer})"),
-        SEE_GUIDE,
+        remedy,
     )
 }
 
-/// Another answer of the database, which says what is wrong.
+/// Another answer of the database says what is wrong.
 fn answered(answer: &str, remedy: impl Into<String>) -> Finding {
     Finding::new(format!("the database reports: {answer}"), remedy).certain()
 }
 
-const SEE_GUIDE: &str = "read https://docs.rs/rds-iam/latest/rds_iam/guide/rejected";
-const READ_ANSWER: &str = "read the database's answer";
-const TOO_MANY: &str = "close connections, or raise the limit";
-
 async fn postgres(cache: &TokenCache, aws: &Aws, input: &Input) -> Result<(), Finding> {
-    let options = postgres::options(&input.url).map_err(|error| Finding::of_error(&error))?;
-    let error = match postgres::connect_with(for_endpoint(options, cache, input)).await {
-        Ok(_client) => return Ok(()),
-        Err(error) => error,
+    let login = &input.endpoint.login;
+    let mut config = Config::new();
+    config
+        .host(login.host())
+        .port(login.port())
+        .user(login.user());
+    let default = (login.service() == Service::Dsql).then_some(libpq::DSQL_DATABASE);
+    if let Some(database) = input.database.as_deref().or(default) {
+        config.dbname(database);
+    }
+    let options = for_endpoint(Options::new(config), cache, input);
+    let connected = timeout(LIMIT, postgres::connect_with(options)).await;
+    let error = match connected {
+        Ok(Ok(_client)) => return Ok(()),
+        Ok(Err(error)) => error,
+        Err(_) => return Err(silent()),
     };
     let answer = match &error {
         Error::Rejected(error) | Error::Database(error) => error.as_db_error(),
@@ -100,22 +109,34 @@ async fn postgres(cache: &TokenCache, aws: &Aws, input: &Input) -> Result<(), Fi
         return Err(Finding::new(one_line(&error), SEE_GUIDE));
     };
     let is_rejection = matches!(error, Error::Rejected(_));
-    Err(match input.endpoint.login.service() {
+    Err(match login.service() {
         Service::Dsql => of_dsql(answer, is_rejection, aws, input),
         _ => of_postgres(answer, is_rejection, input),
     })
 }
 
 fn of_postgres(answer: &DbError, is_rejection: bool, input: &Input) -> Finding {
-    let user = grant::identifier(input.endpoint.login.user());
-    let message = answer.message();
+    let login = &input.endpoint.login;
+    let (message, user) = (answer.message(), login.user());
     match answer.code().code() {
-        // Without the role `rds_iam`, the user falls to the rule for passwords. So does a user that does not exist.
+        _ if is_rejection && login.host().contains(".proxy-") => rejected(
+            message,
+            "give the proxy a secret for the user if it has none, and read the proxy's log",
+        ),
+        // Without the role `rds_iam`, the rule for passwords holds for the user, also if the user does not exist. Without IAM
+        // authentication, the rule holds for all users.
         "28P01" => Finding::new(
-            format!("the database has no IAM login for {user} ({message})"),
-            format!("create the user if it does not exist, then GRANT rds_iam TO {user}"),
+            format!("the database has no IAM login for the user {user} ({message})"),
+            format!(
+                "run: {} (before that, CREATE USER if the user does not exist), or switch on IAM authentication",
+                sql::grant_rds_iam(user)
+            ),
         )
         .certain(),
+        "28000" if message.contains("not permitted to log in") => {
+            answered(message, format!("run: {}", sql::allow_login(user)))
+        }
+        "28000" if message.contains("pg_hba.conf") => answered(message, READ_ANSWER),
         "3D000" => answered(
             message,
             "correct the database's name in the URL, because the token is accepted",
@@ -125,112 +146,121 @@ fn of_postgres(answer: &DbError, is_rejection: bool, input: &Input) -> Finding {
             "grant the user the privilege CONNECT, because the token is accepted",
         ),
         "53300" => answered(message, TOO_MANY),
-        _ if is_rejection => rejected(message),
+        _ if is_rejection => rejected(message, SEE_GUIDE),
         _ => answered(message, READ_ANSWER),
     }
 }
 
 /// The guide has these answers in a table, `docs/rejected.md`.
 fn of_dsql(answer: &DbError, is_rejection: bool, aws: &Aws, input: &Input) -> Finding {
-    let user = grant::identifier(input.endpoint.login.user());
+    let user = input.endpoint.login.user();
     let (message, hint) = (answer.message(), answer.hint());
     let shown = match hint {
         Some(hint) => format!("{message}: {hint}"),
         None => message.to_owned(),
     };
     let hint = hint.unwrap_or_default();
-    if message.contains("waking up cluster") {
-        return answered(&shown, "try again in a minute");
-    }
-    if message.contains("must have the LOGIN attribute") {
-        return answered(&shown, format!("ALTER ROLE {user} WITH LOGIN"));
-    }
-    if message.contains("does not exist") {
-        return answered(
-            &shown,
-            format!("create it: CREATE ROLE {user} WITH LOGIN, then AWS IAM GRANT"),
-        );
-    }
+    let grant = || {
+        let identity = aws.identity.as_deref().and_then(Arn::read);
+        let grantee = identity.and_then(|identity| identity.grantee());
+        let grantee = grantee.unwrap_or_else(|| "the ARN of the IAM role".to_owned());
+        format!("AWS IAM GRANT {} TO {grantee}", sql::identifier(user))
+    };
     match answer.code().code() {
-        "28000" if is_rejection && hint.is_empty() => {
-            let identity = aws.identity.as_deref().and_then(Arn::read);
-            let principal = identity.as_ref().and_then(Arn::principal);
-            let arn = principal.as_deref().unwrap_or("the ARN of the IAM role");
-            answered(&shown, format!("AWS IAM GRANT {user} TO '{arn}'"))
-        }
+        "3D000" => answered(
+            &shown,
+            "write the database `postgres` into the URL, which is the only one",
+        ),
         "53300" | "53400" => answered(&shown, "open fewer connections, with a pool"),
-        _ if hint.contains("Signature expired") => rejected(&shown).with_remedy("run NTP on this machine"),
-        _ if hint.contains("not authorized to perform") => {
-            rejected(&shown).with_remedy("allow the action in the hint for this identity")
+        _ if message.contains("waking up cluster") => answered(&shown, "try again in a minute"),
+        _ if message.contains("must have the LOGIN attribute") => {
+            answered(&shown, format!("run: {}", sql::allow_login(user)))
         }
-        _ if hint.contains("not authorized to access this resource") => rejected(&shown)
-            .with_remedy("use credentials of the account that owns the cluster: set AWS_PROFILE, or remove keys from the environment"),
-        _ if is_rejection => rejected(&shown),
+        _ if message.contains("does not exist") => {
+            let role = sql::identifier(user);
+            answered(
+                &shown,
+                format!("run: CREATE ROLE {role} WITH LOGIN; {}", grant()),
+            )
+        }
+        "28000" if is_rejection && hint.is_empty() => answered(&shown, format!("run: {}", grant())),
+        _ if hint.contains("Signature expired") => rejected(&shown, "run NTP on this machine"),
+        _ if hint.contains("not authorized to perform") => {
+            rejected(&shown, "allow the action in the hint for this identity")
+        }
+        _ if hint.contains("not authorized to access this resource") => rejected(
+            &shown,
+            "use credentials of the account that owns the cluster: set AWS_PROFILE, or remove keys from the environment",
+        ),
+        _ if is_rejection => rejected(&shown, SEE_GUIDE),
         _ => answered(&shown, READ_ANSWER),
     }
 }
 
 async fn mysql(cache: &TokenCache, input: &Input) -> Result<(), Finding> {
-    let options = mysql::options(&input.url).map_err(|error| Finding::of_error(&error))?;
-    let error = match mysql::connect_with(for_endpoint(options, cache, input)).await {
-        Ok(connection) => {
-            close(connection).await;
+    let login = &input.endpoint.login;
+    let driver = OptsBuilder::default()
+        .ip_or_hostname(login.host())
+        .tcp_port(login.port())
+        .user(Some(login.user()))
+        .db_name(input.database.as_deref());
+    let options = for_endpoint(Options::new(driver), cache, input);
+    let connected = timeout(LIMIT, mysql::connect_with(options)).await;
+    let error = match connected {
+        Ok(Ok(connection)) => {
+            // The login works, however the connection ends.
+            let _ = timeout(QUESTION_LIMIT, connect::close(connection)).await;
             return Ok(());
         }
-        Err(error) => error,
+        Ok(Err(error)) => error,
+        Err(_) => return Err(silent()),
     };
     let source = error.source().and_then(|error| error.downcast_ref());
     let Some(mysql_async::Error::Server(answer)) = source else {
         return Err(Finding::new(one_line(&error), SEE_GUIDE));
     };
     let message = &*answer.message;
-    Err(match answer.code {
-        _ if matches!(error, Error::Rejected(_)) => {
-            if asks_for_token(input).await == Some(false) {
-                let user = input.endpoint.login.user();
-                Finding::new(
-                    format!("the database has no IAM login for {user} ({message})"),
-                    format!(
-                        "create the user with the plugin: {}",
-                        grant::create_user(user)
-                    ),
-                )
-                .certain()
-            } else {
-                rejected(message)
-            }
+    if !matches!(error, Error::Rejected(_)) {
+        return Err(answered(message, mysql_remedy(answer.code)));
+    }
+    if login.host().contains(".proxy-") || asks_for_token(input).await != Some(false) {
+        return Err(rejected(message, SEE_GUIDE));
+    }
+    let user = login.user();
+    let problem = format!("the database has no IAM login for the user {user} ({message})");
+    let remedy = format!(
+        "run: {} (or ALTER USER if the user exists), or switch on IAM authentication",
+        sql::create_mysql_user(user)
+    );
+    Err(Finding::new(problem, remedy).certain())
+}
+
+/// What to do after an error of MySQL or MariaDB with this number.
+pub fn mysql_remedy(code: u16) -> &'static str {
+    match code {
+        1040 | 1203 | 1226 => TOO_MANY,
+        1044 | 1049 => {
+            "correct the database's name in the URL, or grant the user its privileges, because the token is accepted"
         }
-        1044 | 1049 => answered(
-            message,
-            "correct the database's name in the URL, or grant the user its privileges, because the token is accepted",
-        ),
-        1040 | 1203 | 1226 => answered(message, TOO_MANY),
-        _ => answered(message, READ_ANSWER),
-    })
+        1129 => "run: FLUSH HOSTS",
+        _ => READ_ANSWER,
+    }
 }
 
 /// Whether the server asks for the password itself, as it does for users with an IAM login only. For other users, and for
 /// users that do not exist, the server asks for a hash. `None` if the server says neither.
 async fn asks_for_token(input: &Input) -> Option<bool> {
-    let user = input.endpoint.login.user();
-    let options = grant::mysql_options(input, user)
-        .pass(None::<String>)
-        .enable_cleartext_plugin(false);
-    match Conn::new(options).await {
+    let options =
+        connect::mysql_options(input.endpoint.login.user(), input).enable_cleartext_plugin(false);
+    match timeout(QUESTION_LIMIT, Conn::new(options)).await.ok()? {
         Err(mysql_async::Error::Driver(DriverError::CleartextPluginDisabled)) => Some(true),
-        Err(mysql_async::Error::Server(_)) => Some(false),
-        Err(_) => None,
-        Ok(connection) => {
-            close(connection).await;
+        Err(mysql_async::Error::Server(error))
+            if error.code == rejection::ER_ACCESS_DENIED_ERROR =>
+        {
             Some(false)
         }
+        _ => None,
     }
-}
-
-/// Otherwise the server logs a broken connection.
-async fn close(mut connection: Conn) {
-    let _ = connection.ping().await;
-    let _ = connection.disconnect().await;
 }
 
 /// The options of the command line besides the URL.

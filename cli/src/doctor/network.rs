@@ -1,7 +1,7 @@
 //! The way to the database: its address, its protocol, and its certificate. No token is sent here.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +12,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
 use super::input::Input;
+use super::login::mysql_remedy;
 use super::one_line;
 use super::report::{Check, Finding};
 
@@ -24,18 +27,19 @@ pub const CHECKS: [&str; 4] = ["dns", "tcp", "server", "tls"];
 
 /// Goes on until a step is wrong. The server is verified if no step is wrong.
 pub async fn examine(input: &Input, checks: &mut Vec<Check>) -> Option<()> {
-    let addresses = note(checks, "dns", look_up(&input.endpoint).await)?;
-    let mut stream = note(checks, "tcp", connect(&addresses).await)?;
+    let addresses = push_step(checks, "dns", look_up(&input.endpoint).await)?;
+    let mut stream = push_step(checks, "tcp", connect(&addresses).await)?;
     let offer = match input.protocol {
         Protocol::Postgres => postgres_offer(&mut stream).await,
         Protocol::MySql => mysql_offer(&mut stream).await,
     };
-    note(checks, "server", offer)?;
-    note(checks, "tls", verify(input, stream).await)
+    push_step(checks, "server", offer.map(|text| ((), text)))?;
+    let verified = verify(input, stream).await;
+    push_step(checks, "tls", verified.map(|text| ((), text)))
 }
 
 /// Writes the check of a step. Returns what the next step needs.
-fn note<T>(
+fn push_step<T>(
     checks: &mut Vec<Check>,
     name: &'static str,
     step: Result<(T, String), Finding>,
@@ -48,11 +52,11 @@ fn note<T>(
     result
 }
 
-async fn within<T>(action: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    match timeout(LIMIT, action).await {
+async fn within<T>(limit: Duration, action: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    match timeout(limit, action).await {
         Ok(outcome) => outcome,
         Err(_) => {
-            let text = format!("no answer for {} s", LIMIT.as_secs());
+            let text = format!("no answer for {:.1} s", limit.as_secs_f32());
             Err(io::Error::new(io::ErrorKind::TimedOut, text))
         }
     }
@@ -60,7 +64,11 @@ async fn within<T>(action: impl Future<Output = io::Result<T>>) -> io::Result<T>
 
 pub async fn look_up(endpoint: &Endpoint) -> Result<(Vec<SocketAddr>, String), Finding> {
     let address = endpoint.address();
-    let found = within(tokio::net::lookup_host((&*address.host, address.port))).await;
+    let found = within(
+        LIMIT,
+        tokio::net::lookup_host((&*address.host, address.port)),
+    )
+    .await;
     let found: Vec<SocketAddr> = found
         .map_err(|error| {
             Finding::new(
@@ -73,34 +81,44 @@ pub async fn look_up(endpoint: &Endpoint) -> Result<(Vec<SocketAddr>, String), F
         .iter()
         .map(|address| address.ip().to_string())
         .collect();
-    Ok((found, format!("{} is {}", address.host, shown.join(", "))))
+    let text = match address.host.parse::<IpAddr>() {
+        Ok(address) => format!("{address} is an address"),
+        Err(_) => format!("{} resolves to {}", address.host, shown.join(", ")),
+    };
+    Ok((found, text))
 }
 
+/// Tries the addresses in turn, with an equal time for each.
 pub async fn connect(addresses: &[SocketAddr]) -> Result<(TcpStream, String), Finding> {
-    let stream = within(TcpStream::connect(addresses)).await.map_err(|error| {
-        let remedy = match error.kind() {
-            io::ErrorKind::ConnectionRefused => "correct the port, and start the database or the tunnel",
-            _ => "open the database's security group for this machine, or use a tunnel and --dial",
-        };
-        Finding::new(format!("no TCP connection to the database ({error})"), remedy)
-    })?;
-    let peer = stream
-        .peer_addr()
-        .map_or_else(|_| "the database".to_owned(), |peer| peer.to_string());
-    Ok((stream, format!("connected to {peer}")))
+    let limit = LIMIT / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    let mut last_error = io::Error::other("the name has no address");
+    for address in addresses {
+        match within(limit, TcpStream::connect(address)).await {
+            Ok(stream) => return Ok((stream, format!("connected to {address}"))),
+            Err(error) => last_error = error,
+        }
+    }
+    let remedy = match last_error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            "correct the port, and start the database or the tunnel"
+        }
+        _ => "open the database's security group for this machine, or use a tunnel and --dial",
+    };
+    let problem = format!("no TCP connection to the database ({last_error})");
+    Err(Finding::new(problem, remedy))
 }
 
 /// Asks a PostgreSQL server for TLS ([protocol, section
 /// SSLRequest](https://www.postgresql.org/docs/current/protocol-message-formats.html)).
-async fn postgres_offer(stream: &mut TcpStream) -> Result<((), String), Finding> {
+async fn postgres_offer(stream: &mut TcpStream) -> Result<String, Finding> {
     const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
-    let answer = within(async {
+    let answer = within(LIMIT, async {
         stream.write_all(&SSL_REQUEST).await?;
         stream.read_u8().await
     });
     match answer.await {
-        Ok(b'S') => Ok(((), "PostgreSQL, offers TLS".to_owned())),
-        Ok(b'N') => Err(without_tls("rds.force_ssl=1")),
+        Ok(b'S') => Ok("PostgreSQL, offers TLS".to_owned()),
+        Ok(b'N') => Err(without_tls()),
         // The length of MySQL's greeting, or an error.
         Ok(_) => Err(Finding::new(
             "the server does not speak the protocol of PostgreSQL",
@@ -110,12 +128,10 @@ async fn postgres_offer(stream: &mut TcpStream) -> Result<((), String), Finding>
     }
 }
 
-fn without_tls(parameter: &str) -> Finding {
+fn without_tls() -> Finding {
     Finding::new(
         "the server offers no TLS, and a token is sent over TLS only",
-        format!(
-            "correct the host and the port, or set {parameter} in the database's parameter group"
-        ),
+        "correct the host, the port or --dial, because RDS always offers TLS",
     )
 }
 
@@ -128,11 +144,11 @@ fn silent(database: &str, error: &io::Error) -> Finding {
 
 /// Reads the greeting of a MySQL server, and asks for TLS ([protocol, *Connection
 /// Phase*](https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase.html)).
-async fn mysql_offer(stream: &mut TcpStream) -> Result<((), String), Finding> {
+async fn mysql_offer(stream: &mut TcpStream) -> Result<String, Finding> {
     const CLIENT_SSL: u16 = 1 << 11;
     // CLIENT_PROTOCOL_41, CLIENT_SSL, CLIENT_SECURE_CONNECTION, CLIENT_PLUGIN_AUTH
     const CAPABILITIES: [u8; 4] = [0x00, 0x8a, 0x08, 0x00];
-    let greeting = within(async {
+    let greeting = within(LIMIT, async {
         let mut header = [0; 4];
         stream.read_exact(&mut header).await?;
         let [low, middle, high, _] = header;
@@ -151,11 +167,11 @@ async fn mysql_offer(stream: &mut TcpStream) -> Result<((), String), Finding> {
     let rest = match greeting.split_first() {
         Some((10, rest)) => rest,
         // An error: its number, and a text.
-        Some((0xff, error)) => {
-            let text = String::from_utf8_lossy(error.get(2..).unwrap_or_default()).into_owned();
+        Some((0xff, [low, high, text @ ..])) => {
+            let text = String::from_utf8_lossy(text);
             return Err(Finding::new(
                 format!("the server rejects the connection ({text})"),
-                "read the server's answer",
+                mysql_remedy(u16::from_le_bytes([*low, *high])),
             ));
         }
         _ => return Err(not_mysql()),
@@ -169,27 +185,20 @@ async fn mysql_offer(stream: &mut TcpStream) -> Result<((), String), Finding> {
         return Err(not_mysql());
     };
     if u16::from_le_bytes([*low, *high]) & CLIENT_SSL == 0 {
-        return Err(without_tls("require_secure_transport=ON"));
+        return Err(without_tls());
     }
     let mut ssl_request = vec![32, 0, 0, 1];
     ssl_request.extend(CAPABILITIES);
     ssl_request.extend([0, 0, 0, 1, 45]);
     ssl_request.extend([0; 23]);
-    let sent = within(stream.write_all(&ssl_request)).await;
+    let sent = within(LIMIT, stream.write_all(&ssl_request)).await;
     sent.map_err(|error| silent("MySQL", &error))?;
     let version = String::from_utf8_lossy(version);
-    let version: String = version
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(60)
-        .collect();
-    Ok((
-        (),
-        format!("MySQL's protocol, version {version}, offers TLS"),
-    ))
+    let version: String = version.chars().take(60).collect();
+    Ok(format!("MySQL's protocol, version {version}, offers TLS"))
 }
 
-async fn verify(input: &Input, stream: TcpStream) -> Result<((), String), Finding> {
+async fn verify(input: &Input, stream: TcpStream) -> Result<String, Finding> {
     let endpoint = &input.endpoint;
     let name = endpoint.server_name().to_owned();
     let server_name = ServerName::try_from(name.clone()).map_err(|_| {
@@ -200,13 +209,21 @@ async fn verify(input: &Input, stream: TcpStream) -> Result<((), String), Findin
     })?;
     let connecting =
         TlsConnector::from(Arc::new(tls_config(endpoint)?)).connect(server_name, stream);
-    match within(connecting).await {
-        Ok(_) => {
+    match within(LIMIT, connecting).await {
+        Ok(stream) => {
+            let (_, connection) = stream.get_ref();
+            let leaf = connection.peer_certificates().and_then(<[_]>::first);
+            let expiry = leaf
+                .and_then(|leaf| Certificate::from_der(leaf).ok())
+                .map(|leaf| format!(" until {}", leaf.tbs_certificate.validity.not_after))
+                .unwrap_or_default();
             let roots = match input.has_given_roots {
                 true => "the given roots",
                 false => "the built-in roots",
             };
-            Ok(((), format!("the certificate is for {name}, under {roots}")))
+            Ok(format!(
+                "the certificate is for {name}, valid{expiry}, under {roots}"
+            ))
         }
         Err(error) => Err(tls_finding(&error, &name, input)),
     }

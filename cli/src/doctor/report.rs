@@ -1,5 +1,6 @@
 //! What the doctor found, as lines or as JSON.
 
+use std::error::Error;
 use std::fmt;
 
 use anstyle::{AnsiColor, Style};
@@ -48,27 +49,19 @@ impl Finding {
         }
     }
 
-    pub fn with_remedy(self, remedy: impl Into<String>) -> Finding {
-        Finding {
-            remedy: remedy.into(),
-            ..self
+    /// Reads an error of this workspace, which says in two sentences what is wrong and what to do.
+    pub fn of_error(error: &(dyn Error + 'static)) -> Finding {
+        let text = error.to_string();
+        let (problem, remedy) = text.split_once(". ").unwrap_or((&text, "correct it"));
+        let problem = match error.source() {
+            Some(cause) => format!("{problem} ({})", super::one_line(cause)),
+            None => problem.to_owned(),
+        };
+        let mut remedy = remedy.to_owned();
+        if let Some(first) = remedy.get_mut(..1) {
+            first.make_ascii_lowercase();
         }
-    }
-
-    /// Reads the errors of this workspace, which say in two sentences what is wrong and what to do.
-    pub fn of_error(error: &(dyn std::error::Error + 'static)) -> Finding {
-        let text = super::one_line(error);
-        match text.split_once(". ") {
-            Some((problem, remedy)) => {
-                let mut remedy = remedy.to_owned();
-                // The first letter, unless it is a name's.
-                if let Some(first) = remedy.get_mut(..1) {
-                    first.make_ascii_lowercase();
-                }
-                Finding::new(problem, remedy)
-            }
-            None => Finding::new(text, "correct it"),
-        }
+        Finding::new(problem, remedy)
     }
 }
 
@@ -182,12 +175,15 @@ impl Report {
                 _ => None,
             })
         };
-        // A later check knows more.
+        // If several findings are certain, the last is nearest to the cause.
         let certain = wrong().rfind(|(_, finding)| finding.is_certain);
         let cause = certain.or_else(|| wrong().find(|(name, _)| *name != LOGIN));
         match cause.or_else(|| wrong().next()) {
             Some((_, finding)) => format!("{}.", capitalized(&finding.to_string())),
-            None => "Not all checks could be made, so no cause is known.".to_owned(),
+            None => {
+                "No check is wrong, and some checks were not made. Their lines have the reasons."
+                    .to_owned()
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::report::{Check, Finding};
 
 pub const CHECKS: [&str; 1] = ["token"];
 
-/// The longest password of tools that cut or reject longer ones. `docs/pools.md` has the sources.
+/// The longest password of tools that cut or reject longer ones. `docs/pools.md` has the sources, and `client/option_file.rs` for MariaDB.
 const LIMITS: [(&str, usize); 4] = [
     ("older versions of pgagroal", 256),
     ("PgBouncer before 1.17", 996),

@@ -1,6 +1,6 @@
 //! What the account says of the endpoint, after the database has rejected a token.
 
-use super::aws::{CLUSTER_RESOURCE_ID, PROXY_RESOURCE_ID, RESOURCE_ID};
+use super::aws::{CLUSTER_RESOURCE_ID, PROXY_RESOURCE_ID, RESOURCE_ID, ROLE};
 use super::support::DSQL_HOST;
 use super::*;
 
@@ -11,7 +11,6 @@ const DSQL_REJECTED: Answer =
 const INSTANCE: &str = "mydb.abc123xyz.us-east-1.rds.amazonaws.com";
 const CLUSTER: &str = "mycluster.cluster-abc123xyz.us-east-1.rds.amazonaws.com";
 const READER: &str = "mycluster.cluster-ro-abc123xyz.us-east-1.rds.amazonaws.com";
-const CUSTOM: &str = "reports.cluster-custom-abc123xyz.us-east-1.rds.amazonaws.com";
 const PROXY: &str = "myproxy.proxy-abc123xyz.us-east-1.rds.amazonaws.com";
 const PROXY_ENDPOINT: &str = "readers.endpoint.proxy-abc123xyz.us-east-1.rds.amazonaws.com";
 
@@ -38,13 +37,12 @@ fn the_policy_names_the_resource_id_of_what_the_endpoint_leads_to() {
         (INSTANCE, RESOURCE_ID),
         (CLUSTER, CLUSTER_RESOURCE_ID),
         (READER, CLUSTER_RESOURCE_ID),
-        (CUSTOM, CLUSTER_RESOURCE_ID),
         (PROXY, PROXY_RESOURCE_ID),
         (PROXY_ENDPOINT, PROXY_RESOURCE_ID),
     ] {
         let output = doctor(account.clone(), host);
         let resource = format!(r#""arn:aws:rds-db:us-east-1:123456789012:dbuser:{id}/app""#);
-        assert_only(&output, "policy", "do not allow", &resource);
+        assert_only(&output, "policy", "no policy allows", &resource);
     }
 }
 
@@ -59,11 +57,41 @@ fn the_policy_for_an_instance_of_a_cluster_names_the_cluster() {
         .with_policy("implicitDeny");
     let output = doctor(account.clone(), INSTANCE);
     let resource = format!("dbuser:{CLUSTER_RESOURCE_ID}/app");
-    assert_only(&output, "policy", "do not allow", &resource);
+    assert_only(&output, "policy", "no policy allows", &resource);
 
     let output = doctor(account.without("DescribeDBClusters"), INSTANCE);
-    let reason = "not checked  policy       the database's resource id is not known";
+    let reason = "not checked  policy       the database's resource id is not known; the policy must allow rds-db:connect \
+                  on arn:aws:rds-db:us-east-1:123456789012:dbuser:RESOURCE-ID/app";
     assert!(output.stdout.contains(reason), "{}", output.stdout);
+}
+
+#[test]
+fn an_instance_of_a_cluster_has_the_settings_of_the_cluster() {
+    let instance = "<DBInstanceStatus>available</DBInstanceStatus><DBClusterIdentifier>mycluster</DBClusterIdentifier>\
+         <IAMDatabaseAuthenticationEnabled>false</IAMDatabaseAuthenticationEnabled>";
+    let account = Account::healthy().with_instance(instance);
+    let output = doctor(account.clone().with_cluster(ON), INSTANCE);
+    assert_only(
+        &output,
+        "login",
+        "PAM authentication failed",
+        "guide/rejected",
+    );
+    let output = doctor(account.clone().with_cluster(OFF), INSTANCE);
+    assert_only(
+        &output,
+        "endpoint",
+        "IAM authentication is off",
+        "modify-db-cluster",
+    );
+    // Without the permission to look at the cluster, the setting is unknown.
+    let output = doctor(account, INSTANCE);
+    assert_only(
+        &output,
+        "login",
+        "PAM authentication failed",
+        "guide/rejected",
+    );
 }
 
 #[test]
@@ -72,10 +100,6 @@ fn iam_authentication_that_is_off_is_the_conclusion() {
     for (host, remedy) in [
         (
             CLUSTER,
-            "modify-db-cluster --db-cluster-identifier mycluster",
-        ),
-        (
-            CUSTOM,
             "modify-db-cluster --db-cluster-identifier mycluster",
         ),
         (PROXY, "set IAMAuth to REQUIRED"),
@@ -133,8 +157,7 @@ fn a_database_that_is_not_available_is_the_conclusion() {
              <IAMDatabaseAuthenticationEnabled>true</IAMDatabaseAuthenticationEnabled>"
         ));
         // Its server does not listen.
-        let output =
-            sandbox(account).run(&["doctor", "--dial", "127.0.0.1:1", &url(INSTANCE, 5432)]);
+        let output = sandbox(account).doctor(&["--dial", "127.0.0.1:1", &url(INSTANCE, 5432)]);
         let conclusion = conclusion(&output);
         assert!(
             conclusion.contains("not available") && conclusion.contains(status),
@@ -162,12 +185,55 @@ fn another_port_than_the_databases_is_the_conclusion() {
 }
 
 #[test]
-fn a_role_keeps_its_path_if_the_identity_may_look() {
+fn the_policies_of_a_role_are_found_by_its_path() {
     let account = Account::healthy().with_policy("implicitDeny");
     let output = doctor(account.clone(), INSTANCE);
-    assert_only(&output, "policy", "role/team/app", "statement");
+    assert_only(&output, "policy", ROLE, "add the statement");
+    // Without the permission to look at the role, its path is unknown.
     let output = doctor(account.without("GetRole"), INSTANCE);
-    assert_only(&output, "policy", "iam::123456789012:role/app", "statement");
+    assert_only(
+        &output,
+        "login",
+        "PAM authentication failed",
+        "guide/rejected",
+    );
+    let reason =
+        "not checked  policy       AWS answers NoSuchEntity to iam:SimulatePrincipalPolicy";
+    assert!(output.stdout.contains(reason), "{}", output.stdout);
+}
+
+#[test]
+fn a_policy_with_conditions_is_not_judged() {
+    let account = Account::healthy().with_conditions("implicitDeny", "aws:SourceIp");
+    let output = doctor(account, INSTANCE);
+    assert_only(
+        &output,
+        "login",
+        "PAM authentication failed",
+        "guide/rejected",
+    );
+    let reason = "not checked  policy       the policies have conditions on aws:SourceIp; the policy must allow";
+    assert!(output.stdout.contains(reason), "{}", output.stdout);
+}
+
+#[test]
+fn a_denied_login_is_the_conclusion() {
+    let output = doctor(Account::healthy().with_policy("explicitDeny"), INSTANCE);
+    assert_only(
+        &output,
+        "policy",
+        "a policy denies",
+        "remove the statement with the effect Deny",
+    );
+}
+
+#[test]
+fn metrics_of_a_cluster_are_counted_for_the_cluster() {
+    let account = Account::healthy()
+        .with_cluster(ON)
+        .with_rejections("Throttling", 7.0);
+    let output = doctor(account, CLUSTER);
+    assert_only(&output, "metrics", "AWS throttles logins", "use a pool");
 }
 
 #[test]
@@ -182,7 +248,7 @@ fn an_identity_without_permissions_learns_the_resource_of_the_policy() {
     );
     let resource = format!("arn:aws:rds-db:us-east-1:123456789012:dbuser:{RESOURCE_ID}/app");
     let reason = format!(
-        "the identity may not iam:SimulatePrincipalPolicy; the policy must allow rds-db:connect on {resource}"
+        "the identity has no permission iam:SimulatePrincipalPolicy; the policy must allow rds-db:connect on {resource}"
     );
     assert!(output.stdout.contains(&reason), "{}", output.stdout);
 }

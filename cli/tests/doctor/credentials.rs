@@ -2,14 +2,24 @@
 
 use super::*;
 
+const REJECTED: Answer = Answer::Error("28000", "PAM authentication failed for user \"app\"", "");
+
+/// Runs the doctor at a server that rejects the token.
+fn doctor(sandbox: &Sandbox) -> Output {
+    doctor_at(sandbox, HOST, "app", REJECTED)
+}
+
 #[test]
 fn missing_credentials_are_the_conclusion() {
     let mut sandbox = sandbox(Account::healthy());
     sandbox.unset("AWS_ACCESS_KEY_ID");
-    let output = sandbox.run(&["doctor", "--dial", &greeting(b"S"), &url(HOST, 5432)]);
-    let conclusion = conclusion(&output);
-    assert!(conclusion.contains("no AWS credentials"), "{conclusion}");
-    assert!(conclusion.contains("AWS_PROFILE"), "{conclusion}");
+    let output = doctor(&sandbox);
+    assert_only(
+        &output,
+        "credentials",
+        "there are no AWS credentials",
+        "AWS_PROFILE",
+    );
 }
 
 #[test]
@@ -32,58 +42,54 @@ fn credentials_that_aws_does_not_accept_are_the_conclusion() {
         ),
     ] {
         let account = Account::healthy().error("GetCallerIdentity", code);
-        let output = sandbox(account).run(&["doctor", "--dial", "127.0.0.1:1", &url(HOST, 5432)]);
-        let conclusion = conclusion(&output);
-        assert!(
-            conclusion.contains(problem) && conclusion.contains(remedy),
-            "{conclusion}"
-        );
+        let output = doctor(&sandbox(account));
+        assert_only(&output, "identity", problem, remedy);
     }
 }
 
 #[test]
 fn a_clock_that_is_wrong_is_the_conclusion() {
-    for (ahead, text) in [(1200, "1200 s behind"), (-600, "600 s ahead of")] {
+    for (ahead, problem) in [(1200, "behind AWS's"), (-600, "ahead of AWS's")] {
         let account = Account::healthy().with_clock_ahead(ahead);
-        let output = sandbox(account).run(&["doctor", "--dial", "127.0.0.1:1", &url(HOST, 5432)]);
-        let conclusion = conclusion(&output);
-        // A second may pass.
-        let shown = conclusion
-            .replace("1199", "1200")
-            .replace("601", "600")
-            .replace("599", "600");
+        let output = doctor(&sandbox(account));
+        assert_only(&output, "clock", problem, "run NTP on this machine");
+        // A second may pass between the two clocks' readings.
+        let seconds = [599, 600, 601, 1199, 1200, 1201];
+        let mut texts = seconds
+            .map(|seconds| format!("clock is {seconds} s "))
+            .into_iter();
         assert!(
-            shown.contains(text) && shown.contains("run NTP"),
-            "{conclusion}"
+            texts.any(|text| conclusion(&output).contains(&text)),
+            "{}",
+            output.stdout
         );
     }
 }
 
 #[test]
 fn a_small_difference_of_the_clocks_is_fine() {
-    let output = sandbox(Account::healthy().with_clock_ahead(30)).run(&[
-        "doctor",
-        "--dial",
-        "127.0.0.1:1",
-        &url(HOST, 5432),
-    ]);
-    assert_only(&output, "tcp", "no TCP connection", "correct the port");
+    let output = doctor(&sandbox(Account::healthy().with_clock_ahead(240)));
+    assert_only(
+        &output,
+        "login",
+        "PAM authentication failed",
+        "guide/rejected",
+    );
 }
 
 #[test]
 fn a_silent_aws_is_not_checked_and_the_rest_is() {
-    let output = sandbox(Account::healthy().hangs()).run(&[
-        "doctor",
-        "--dial",
-        "127.0.0.1:1",
-        &url(HOST, 5432),
-    ]);
-    assert_only(&output, "tcp", "no TCP connection", "correct the port");
-    assert!(
-        output.stdout.contains("not checked  identity"),
-        "{}",
-        output.stdout
+    let output = doctor(&sandbox(Account::healthy().hangs()));
+    assert_only(
+        &output,
+        "login",
+        "PAM authentication failed",
+        "guide/rejected",
     );
+    for check in ["identity", "clock", "endpoint", "policy", "metrics"] {
+        let line = format!("not checked  {check}");
+        assert!(output.stdout.contains(&line), "{check}: {}", output.stdout);
+    }
 }
 
 #[test]
@@ -92,12 +98,8 @@ fn a_request_that_aws_rejects_because_of_the_clock_does_not_blame_the_credential
         let account = Account::healthy()
             .with_clock_ahead(1200)
             .error("GetCallerIdentity", code);
-        let output = sandbox(account).run(&["doctor", "--dial", "127.0.0.1:1", &url(HOST, 5432)]);
-        let conclusion = conclusion(&output);
-        assert!(
-            conclusion.starts_with("This machine's clock is"),
-            "{conclusion}"
-        );
+        let output = doctor(&sandbox(account));
+        assert_only(&output, "clock", "this machine's clock is", "run NTP");
         assert!(
             output
                 .stdout
@@ -130,20 +132,19 @@ fn expired_credentials_are_the_conclusion() {
         "SessionToken": "hunter2", "Expiration": "2026-01-01T00:00:00Z"}}'"#
     );
     let sandbox = with_process(sandbox(Account::healthy()), &script);
-    let output = sandbox.run(&["doctor", "--dial", "127.0.0.1:1", &url(HOST, 5432)]);
-    let conclusion = conclusion(&output);
-    assert!(conclusion.contains("expired"), "{conclusion}");
-    assert!(conclusion.contains("log in to AWS again"), "{conclusion}");
+    let output = doctor(&sandbox);
+    assert_only(&output, "credentials", "expired", "log in to AWS again");
 }
 
 #[test]
 fn a_source_of_credentials_that_hangs_is_the_conclusion() {
     let sandbox = with_process(sandbox(Account::healthy()), "exec sleep 100");
-    let output = sandbox.run(&["doctor", "--dial", "127.0.0.1:1", &url(HOST, 5432)]);
-    let conclusion = conclusion(&output);
-    assert!(
-        conclusion.contains("has not answered for 5 s"),
-        "{conclusion}"
+    let output = doctor(&sandbox);
+    assert_only(
+        &output,
+        "credentials",
+        "has not answered for 5 s",
+        "AWS_PROFILE",
     );
 }
 
@@ -153,8 +154,47 @@ fn the_source_of_the_credentials_is_shown() {
         r#"{{"Version": 1, "AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "{SECRET_KEY}"}}"#
     );
     let sandbox = with_process(sandbox(Account::healthy()), &format!("echo '{key}'"));
-    let output = sandbox.run(&["doctor", "--dial", "127.0.0.1:1", &url(HOST, 5432)]);
+    let output = doctor(&sandbox);
     let text =
         "AKIDEXAMPLE from a process of the profile, without a session token, without an expiry";
     assert!(output.stdout.contains(text), "{}", output.stdout);
+}
+
+#[test]
+fn the_lifetime_of_the_credentials_is_shown() {
+    let script = format!(
+        r#"echo "{{\"Version\": 1, \"AccessKeyId\": \"AKIDEXAMPLE\", \"SecretAccessKey\": \"{SECRET_KEY}\",
+        \"SessionToken\": \"hunter2\", \"Expiration\": \"$(date -u -d '5430 seconds' +%FT%TZ)\"}}""#
+    );
+    let sandbox = with_process(sandbox(Account::healthy()), &script);
+    let output = doctor(&sandbox);
+    let text = "with a session token, valid for 90 min";
+    assert!(output.stdout.contains(text), "{}", output.stdout);
+}
+
+#[test]
+fn what_a_failed_process_prints_is_not_shown() {
+    for script in ["echo hunter2 >&2; exit 1", "echo hunter2"] {
+        let sandbox = with_process(sandbox(Account::healthy()), script);
+        let output = doctor(&sandbox);
+        assert_only(&output, "credentials", "external process", "AWS_PROFILE");
+    }
+}
+
+#[test]
+fn credentials_of_another_region_are_used() {
+    let mut sandbox = sandbox(Account::healthy());
+    sandbox.set("AWS_REGION", "ap-south-1");
+    let output = doctor(&sandbox);
+    assert_only(
+        &output,
+        "login",
+        "PAM authentication failed",
+        "guide/rejected",
+    );
+    assert!(
+        output
+            .stdout
+            .contains("region eu-central-1 from the host's name")
+    );
 }

@@ -28,14 +28,14 @@ fn a_url_that_cannot_be_used_is_the_conclusion() {
             "give",
         ),
     ] {
-        let output = sandbox(Account::healthy()).run(&["doctor", url]);
+        let output = sandbox(Account::healthy()).doctor(&[url]);
         assert_only(&output, "input", problem, remedy);
     }
 }
 
 #[test]
 fn a_host_without_a_region_is_the_conclusion_if_nothing_names_one() {
-    let output = sandbox(Account::healthy()).run(&["doctor", "postgres://app@db.example.com/app"]);
+    let output = sandbox(Account::healthy()).doctor(&["postgres://app@db.example.com/app"]);
     assert_only(
         &output,
         "input",
@@ -45,19 +45,83 @@ fn a_host_without_a_region_is_the_conclusion_if_nothing_names_one() {
 }
 
 #[test]
-fn the_address_of_a_tunnel_in_the_url_is_the_conclusion() {
+fn the_address_of_a_tunnel_in_the_url_is_the_conclusion_with_and_without_a_region() {
     for host in ["localhost", "127.0.0.1", "[::1]"] {
         let url = format!("postgres://app@{host}:1/app?sslmode=verify-full");
-        let output = sandbox(Account::healthy()).run(&["doctor", "--region", "us-east-1", &url]);
-        let conclusion = conclusion(&output);
-        assert!(
-            conclusion.contains("its own endpoint in the token"),
-            "{conclusion}"
-        );
-        assert!(
-            conclusion.contains(&format!("give --dial {host}:1")),
-            "{conclusion}"
-        );
+        for args in [&[&*url][..], &["--region", "us-east-1", &url]] {
+            let output = sandbox(Account::healthy()).doctor(args);
+            let conclusion = conclusion(&output);
+            let problem = format!("The host {host} is a tunnel or an address");
+            assert!(conclusion.starts_with(&problem), "{conclusion}");
+            let remedy = format!("give --dial {host}:1");
+            assert!(conclusion.contains(&remedy), "{conclusion}");
+        }
+    }
+}
+
+#[test]
+fn another_region_than_the_hosts_is_the_conclusion() {
+    let args = [
+        "--region",
+        "eu-west-1",
+        "--dial",
+        "127.0.0.1:1",
+        &url(HOST, 5432),
+    ];
+    let output = sandbox(Account::healthy()).doctor(&args);
+    assert_only(
+        &output,
+        "input",
+        "the host is in the region eu-central-1, and --region is eu-west-1",
+        "remove --region",
+    );
+}
+
+#[test]
+fn a_custom_endpoint_of_aurora_is_the_conclusion() {
+    let host = "reports.cluster-custom-abc123xyz.us-east-1.rds.amazonaws.com";
+    let answer = Answer::Error("28000", "PAM authentication failed for user \"app\"", "");
+    let output = doctor_at(&sandbox(Account::healthy()), host, "app", answer);
+    assert_only(
+        &output,
+        "name",
+        &format!("no token can be made for {host}"),
+        &format!("write the cluster's endpoint into the URL, and give --dial {host}:5432"),
+    );
+}
+
+#[test]
+fn a_file_of_roots_that_cannot_be_read_is_the_conclusion_with_its_cause() {
+    let args = ["--ca", "missing.pem", &url(HOST, 5432)];
+    let output = sandbox(Account::healthy()).doctor(&args);
+    assert_only(
+        &output,
+        "input",
+        "cannot be read (I/O error: No such file",
+        "give a file in PEM",
+    );
+}
+
+#[test]
+fn the_sources_of_host_port_and_service_are_shown() {
+    for (url, text) in [
+        (
+            format!("postgres://app@{HOST}"),
+            format!(
+                "user app, host {HOST} and the default port 5432 from the URL, service rds-db by the host's name"
+            ),
+        ),
+        (
+            format!("mysql://app@{HOST}:3307"),
+            format!("user app, host {HOST} and port 3307 from the URL"),
+        ),
+        (
+            format!("postgres://admin@{}", support::DSQL_HOST),
+            "service dsql by the host's name".to_owned(),
+        ),
+    ] {
+        let output = sandbox(Account::healthy()).doctor(&["--dial", "127.0.0.1:1", &url]);
+        assert!(output.stdout.contains(&text), "{}", output.stdout);
     }
 }
 
@@ -70,9 +134,7 @@ fn the_region_says_where_it_comes_from() {
         line.split(" region ").nth(1).unwrap_or_default().to_owned()
     };
     let dial = ["--dial", "127.0.0.1:1"];
-    let doctor = |sandbox: &Sandbox, args: &[&str]| {
-        input(&sandbox.run(&[&["doctor"], args, &dial].concat()))
-    };
+    let doctor = |sandbox: &Sandbox, args: &[&str]| input(&sandbox.doctor(&[args, &dial].concat()));
     assert_eq!(
         doctor(&sandbox, &[&url(HOST, 1)]),
         "eu-central-1 from the host's name"

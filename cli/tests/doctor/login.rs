@@ -18,8 +18,8 @@ fn an_answer_of_the_database_is_the_conclusion() {
         (
             "28P01",
             "password authentication failed for user \"app\"",
-            "no IAM login for \"app\"",
-            "GRANT rds_iam TO \"app\"",
+            "no IAM login for the user app",
+            "run: GRANT rds_iam TO \"app\"",
         ),
         (
             "3D000",
@@ -32,6 +32,18 @@ fn an_answer_of_the_database_is_the_conclusion() {
             "permission denied for database \"app\"",
             "permission denied",
             "privilege CONNECT",
+        ),
+        (
+            "28000",
+            "role \"app\" is not permitted to log in",
+            "not permitted to log in",
+            "run: ALTER ROLE \"app\" WITH LOGIN",
+        ),
+        (
+            "28000",
+            "no pg_hba.conf entry for host \"10.0.0.1\", user \"app\", database \"app\"",
+            "no pg_hba.conf entry",
+            "read the database's answer",
         ),
         (
             "53300",
@@ -82,7 +94,7 @@ fn an_answer_of_aurora_dsql_is_the_conclusion() {
             DENIED,
             "",
             "access denied",
-            "AWS IAM GRANT \"app\" TO 'arn:aws:iam::123456789012:role/app'",
+            "AWS IAM GRANT \"app\" TO the ARN that `aws iam get-role --role-name app` prints",
         ),
         (
             "28000",
@@ -104,6 +116,13 @@ fn an_answer_of_aurora_dsql_is_the_conclusion() {
             "",
             "waking up",
             "try again",
+        ),
+        (
+            "3D000",
+            "database \"app\" does not exist",
+            "",
+            "database \"app\" does not exist",
+            "the database `postgres`",
         ),
         (
             "53400",
@@ -154,7 +173,8 @@ fn an_answer_that_accepts_the_token_outweighs_old_rejections_in_the_metrics() {
 #[test]
 fn the_grant_is_not_checked_without_another_user() {
     let output = doctor_at(&sandbox(Account::healthy()), HOST, "app", PAM);
-    let line = "not checked  grant        only another user can look: give --admin USER";
+    let line =
+        "not checked  grant        the grant is visible to other users only; give --admin USER";
     assert!(output.stdout.contains(line), "{}", output.stdout);
 }
 
@@ -171,7 +191,24 @@ fn a_policy_for_aurora_dsql_names_the_cluster() {
     assert_only(
         &output,
         "policy",
-        &format!("do not allow {ROLE}"),
+        &format!("no policy allows {ROLE}"),
         &statement,
+    );
+}
+
+#[test]
+fn a_user_of_a_proxy_may_lack_a_secret() {
+    let host = "myproxy.proxy-abc123xyz.us-east-1.rds.amazonaws.com";
+    let answer = Answer::Error(
+        "28P01",
+        "This RDS Proxy has no credentials for the role app",
+        "",
+    );
+    let output = doctor_at(&sandbox(Account::healthy()), host, "app", answer);
+    assert_only(
+        &output,
+        "login",
+        "no credentials for the role app",
+        "give the proxy a secret",
     );
 }

@@ -30,13 +30,9 @@ fn url(host: &str, port: u16) -> String {
     format!("postgres://app@{host}:{port}/app")
 }
 
-/// The last line, without the output's secrets, which must not be there.
+/// The last line.
 #[track_caller]
 fn conclusion(output: &Output) -> &str {
-    for secret in [SECRET_KEY, "X-Amz-Signature", "hunter2"] {
-        assert!(!output.stdout.contains(secret), "{}", output.stdout);
-        assert!(!output.stderr.contains(secret), "{}", output.stderr);
-    }
     assert_eq!(output.stderr, "");
     output.stdout.lines().last().expect("a conclusion")
 }
@@ -94,5 +90,5 @@ fn doctor_at(sandbox: &Sandbox, host: &str, user: &str, answer: Answer) -> Outpu
     let ca = sandbox.path("ca.pem");
     fs::write(&ca, &server.ca).expect("a file");
     let url = format!("postgres://{user}@{host}:5432/app");
-    sandbox.run(&["doctor", "--ca", &ca, "--dial", &server.address, &url])
+    sandbox.doctor(&["--ca", &ca, "--dial", &server.address, &url])
 }

@@ -6,13 +6,8 @@ use super::*;
 
 #[test]
 fn json_has_all_checks_and_the_conclusion() {
-    let output = sandbox(Account::healthy()).run(&[
-        "doctor",
-        "--json",
-        "--dial",
-        "127.0.0.1:1",
-        &url(HOST, 5432),
-    ]);
+    let output =
+        sandbox(Account::healthy()).doctor(&["--json", "--dial", "127.0.0.1:1", &url(HOST, 5432)]);
     let report: Value = serde_json::from_str(&output.stdout).expect("JSON");
     assert_eq!(report["login_works"], false);
     let text = report["conclusion"].as_str().unwrap_or_default();
@@ -84,7 +79,7 @@ fn everything_hangs_and_the_doctor_ends() {
     let silent = greeting(b"");
     let mut sandbox = sandbox(Account::healthy().hangs());
     sandbox.set("AWS_MAX_ATTEMPTS", "10");
-    let output = sandbox.run(&["doctor", "--dial", &silent, &url(HOST, 5432)]);
+    let output = sandbox.doctor(&["--dial", &silent, &url(HOST, 5432)]);
     assert_only(
         &output,
         "server",

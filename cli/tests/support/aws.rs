@@ -46,7 +46,7 @@ impl Account {
             "<Role><Path>/team/</Path><RoleName>app</RoleName><RoleId>id</RoleId><Arn>{ROLE}</Arn><CreateDate>2026-01-01T00:00:00Z</CreateDate></Role>"
         );
         account.answer("GetRole", &role);
-        account.policy("allowed");
+        account.policy("allowed", "");
         for metric in ["InvalidToken", "InsufficientPermissions", "Throttling"] {
             account.count(metric, 0.0);
         }
@@ -97,9 +97,6 @@ impl Account {
              <EngineVersion>8.0</EngineVersion>{fields}</DBCluster></DBClusters>"
         );
         self.answer("DescribeDBClusters", &cluster);
-        let endpoint = "<DBClusterEndpoints><DBClusterEndpointList>\
-             <DBClusterIdentifier>mycluster</DBClusterIdentifier></DBClusterEndpointList></DBClusterEndpoints>";
-        self.answer("DescribeDBClusterEndpoints", endpoint);
         self
     }
 
@@ -126,17 +123,28 @@ impl Account {
         self
     }
 
-    fn policy(&mut self, decision: &str) {
+    fn policy(&mut self, decision: &str, fields: &str) {
         let result = format!(
             "<EvaluationResults><member><EvalActionName>rds-db:connect</EvalActionName>\
-             <EvalDecision>{decision}</EvalDecision></member></EvaluationResults><IsTruncated>false</IsTruncated>"
+             <EvalDecision>{decision}</EvalDecision>{fields}</member></EvaluationResults><IsTruncated>false</IsTruncated>"
         );
         self.answer("SimulatePrincipalPolicy", &result);
     }
 
+    /// A decision that depends on a key of the policy's conditions.
+    pub fn with_conditions(mut self, decision: &str, key: &str) -> Account {
+        let fields = format!(
+            "<ResourceSpecificResults><member><EvalResourceName>*</EvalResourceName>\
+             <EvalResourceDecision>{decision}</EvalResourceDecision>\
+             <MissingContextValues><member>{key}</member></MissingContextValues></member></ResourceSpecificResults>"
+        );
+        self.policy(decision, &fields);
+        self
+    }
+
     /// `allowed`, `implicitDeny` or `explicitDeny`
     pub fn with_policy(mut self, decision: &str) -> Account {
-        self.policy(decision);
+        self.policy(decision, "");
         self
     }
 
@@ -202,7 +210,10 @@ impl Account {
                 }
             });
             let (status, answer) = match action {
-                Some(action) => self.answers[action].clone(),
+                Some(action) => match wrong_argument(action, &text) {
+                    Some(code) => (400, error(code).into_bytes()),
+                    None => self.answers[action].clone(),
+                },
                 None => denied(&line),
             };
             let now = OffsetDateTime::from(now()) + time::Duration::seconds(self.clock_ahead);
@@ -224,6 +235,39 @@ impl Account {
             }
         }
     }
+}
+
+/// The code of AWS's error if a request has none of the arguments that the tests expect.
+fn wrong_argument(action: &str, body: &str) -> Option<&'static str> {
+    let (arguments, code): (&[&str], _) = match action {
+        "DescribeDBInstances" => (
+            &["DBInstanceIdentifier=mydb", "DBInstanceIdentifier=otherdb"],
+            "DBInstanceNotFound",
+        ),
+        "DescribeDBClusters" => (&["DBClusterIdentifier=mycluster"], "DBClusterNotFoundFault"),
+        "DescribeDBProxies" => (&["DBProxyName=myproxy"], "DBProxyNotFoundFault"),
+        "DescribeDBProxyEndpoints" => (
+            &["DBProxyEndpointName=readers"],
+            "DBProxyEndpointNotFoundFault",
+        ),
+        "GetRole" => (&["RoleName=app"], "NoSuchEntity"),
+        "SimulatePrincipalPolicy" => (
+            &["PolicySourceArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Fteam%2Fapp"],
+            "NoSuchEntity",
+        ),
+        "InvalidToken" | "InsufficientPermissions" | "Throttling" => {
+            let is_counted = [
+                ("DBInstanceIdentifier", "mydb"),
+                ("DBClusterIdentifier", "mycluster"),
+            ]
+            .iter()
+            .any(|(name, value)| body.contains(name) && body.contains(value));
+            return (!is_counted || !body.contains("AWS/RDS")).then_some("InvalidParameterValue");
+        }
+        _ => return None,
+    };
+    let is_expected = arguments.iter().any(|argument| body.contains(argument));
+    (!is_expected).then_some(code)
 }
 
 fn error(code: &str) -> String {

@@ -129,6 +129,27 @@ impl Sandbox {
         wait(self.command(args).spawn().expect("rds-iam starts"))
     }
 
+    /// Runs `rds-iam doctor` to its end. Its output must have none of the secrets in the environment, and no signature.
+    #[track_caller]
+    pub fn doctor(&self, args: &[&str]) -> Output {
+        const SECRETS: [&str; 4] = [
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "MYSQL_PWD",
+            "PGPASSWORD",
+        ];
+        let output = self.run(&[&["doctor"], args].concat());
+        let environment = self.environment.iter();
+        let secrets = environment.filter(|(name, _)| SECRETS.contains(&&**name));
+        let secrets = secrets.map(|(_, secret)| &**secret);
+        for secret in secrets.chain(["X-Amz-Signature", "hunter2"]) {
+            for text in [&output.stdout, &output.stderr] {
+                assert!(secret.is_empty() || !text.contains(secret), "{text}");
+            }
+        }
+        output
+    }
+
     /// Runs `rds-iam` to its end, which must be a success. Returns its standard output.
     #[track_caller]
     pub fn output(&self, args: &[&str]) -> String {

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -29,8 +29,16 @@ pub struct Postgres {
 impl Postgres {
     /// Starts a server with a certificate for `host`. It ends with this process.
     pub fn start(host: &str, answer: Answer) -> Postgres {
-        let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed([host.to_owned()]).expect("a certificate");
+        Postgres::start_with_certificate(host, answer, 2020, 2099)
+    }
+
+    /// Starts a server whose certificate is valid from one new year to another.
+    pub fn start_with_certificate(host: &str, answer: Answer, from: i32, until: i32) -> Postgres {
+        let signing_key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new([host.to_owned()]).expect("a name");
+        params.not_before = date_time_ymd(from, 1, 1);
+        params.not_after = date_time_ymd(until, 1, 1);
+        let cert = params.self_signed(&signing_key).expect("a certificate");
         let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()

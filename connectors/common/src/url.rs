@@ -66,7 +66,7 @@ impl UrlParameters {
         let hosts = hosts(given);
         if hosts.contains(',') {
             return reject(
-                "it names several hosts. A token is for a single host: give the host to log in to",
+                "it names several hosts. Give a single host, because a token is for a single host",
             );
         }
         if hosts.starts_with('/') || hosts.to_ascii_lowercase().starts_with("%2f") {
@@ -120,7 +120,7 @@ impl UrlParameters {
             } else if matches!(&*name, "host" | "port" | "user" | "hostaddr") {
                 return Err(InvalidOptions::Parameter {
                     name,
-                    reason: "the host, port and user stand before the `?`. Use `dial` to connect to another address",
+                    reason: "the host, port and user stand before the `?`. Remove it, and use `dial` to connect to another address",
                 });
             } else if self.driver.contains(&&*name)
                 || name.starts_with("options[") && self.driver.contains(&"options[")
@@ -160,8 +160,7 @@ fn shown(name: &str) -> String {
     }
 }
 
-const SOCKET: &str =
-    "it names a local socket. RDS has none, and a socket has no TLS: give the database's host";
+const SOCKET: &str = "it names a local socket. Give the database's host, because RDS has no socket, and a socket has no TLS";
 
 /// The part of a URL that names hosts and ports.
 fn hosts(url: &str) -> &str {

@@ -8,8 +8,8 @@ use aws_smithy_types::DateTime;
 
 use super::super::aws::now;
 use super::super::report::{Check, Finding};
+use super::reason_not_answered;
 use super::resource::Resource;
-use super::why_not;
 
 pub const METRICS: &str = "metrics";
 
@@ -38,18 +38,18 @@ pub async fn examine(config: &SdkConfig, resource: Option<&Resource>) -> Check {
     );
     let (problem, remedy) = if throttled > 0.0 {
         (
-            "AWS throttles the logins",
+            "AWS throttles logins",
             "use a pool, and open fewer than 200 connections per second",
         )
     } else if permission > 0.0 {
         (
             "AWS rejects logins without permission",
-            "allow rds-db:connect for the database's resource id and the user",
+            "allow rds-db:connect for the database's resource id and the user, unless those are another program's logins",
         )
     } else if invalid > 0.0 {
         (
             "AWS rejects tokens as invalid",
-            "compare the host, port, user and region of the token with the database's, and correct the clock",
+            "compare the host, port, user and region of the token with the database's, unless those are another program's tokens",
         )
     } else {
         return Check::ok(METRICS, text);
@@ -75,7 +75,7 @@ async fn count(
     let answer = request
         .send()
         .await
-        .map_err(|error| why_not(&error, "cloudwatch:GetMetricStatistics"))?;
+        .map_err(|error| reason_not_answered(&error, "cloudwatch:GetMetricStatistics"))?;
     Ok(answer
         .datapoints()
         .iter()

@@ -41,12 +41,15 @@ pub async fn examine(input: &Input, aws: &Aws, checks: &mut Vec<Check>) -> Optio
 }
 
 /// Why AWS does not answer a request that needs a permission.
-fn why_not(error: &(impl ProvideErrorMetadata + Error + 'static), permission: &str) -> String {
+fn reason_not_answered(
+    error: &(impl ProvideErrorMetadata + Error + 'static),
+    permission: &str,
+) -> String {
     match error.code() {
         Some("AccessDenied" | "AccessDeniedException") => {
-            format!("the identity may not {permission}")
+            format!("the identity has no permission {permission}")
         }
         Some(code) => format!("AWS answers {code} to {permission}"),
-        None => format!("AWS cannot be asked for {permission}: {}", one_line(error)),
+        None => format!("no answer from AWS to {permission} ({})", one_line(error)),
     }
 }

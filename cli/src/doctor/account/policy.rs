@@ -1,15 +1,17 @@
 //! Whether the identity's policies allow the login, by `iam:SimulatePrincipalPolicy`.
 
+use std::collections::BTreeSet;
+
 use aws_config::SdkConfig;
-use aws_sdk_iam::types::PolicyEvaluationDecisionType;
+use aws_sdk_iam::types::{EvaluationResult, PolicyEvaluationDecisionType};
 use rds_iam::Service;
 use serde_json::json;
 
 use super::super::arn::Arn;
 use super::super::input::Input;
 use super::super::report::{Check, Finding};
+use super::reason_not_answered;
 use super::resource::Resource;
-use super::why_not;
 
 pub const POLICY: &str = "policy";
 
@@ -23,15 +25,15 @@ pub async fn examine(
     let Some(identity) = identity.and_then(Arn::read) else {
         return not_checked("the identity is not known".to_owned());
     };
-    let Some((action, resource)) = login(input, &identity, resource) else {
-        return not_checked("the database's resource id is not known".to_owned());
-    };
+    let (action, resource) = login(input, &identity, resource);
+    let needed = format!("the policy must allow {action} on {resource}");
+    if resource.contains(RESOURCE_ID) {
+        return not_checked(format!("the database's resource id is not known; {needed}"));
+    }
     let iam = aws_sdk_iam::Client::new(config);
     let Some(principal) = principal(&identity, &iam).await else {
         let reason = "the policies of this kind of identity cannot be simulated";
-        return not_checked(format!(
-            "{reason}; the policy must allow {action} on {resource}"
-        ));
+        return not_checked(format!("{reason}; {needed}"));
     };
     let request = iam
         .simulate_principal_policy()
@@ -41,61 +43,73 @@ pub async fn examine(
     let answer = match request.send().await {
         Ok(answer) => answer,
         Err(error) => {
-            let reason = why_not(&error, "iam:SimulatePrincipalPolicy");
-            return not_checked(format!(
-                "{reason}; the policy must allow {action} on {resource}"
-            ));
+            let reason = reason_not_answered(&error, "iam:SimulatePrincipalPolicy");
+            return not_checked(format!("{reason}; {needed}"));
         }
     };
-    let result = answer.evaluation_results().first();
-    match result.map(|result| result.eval_decision()) {
-        Some(PolicyEvaluationDecisionType::Allowed) => {
-            Check::ok(POLICY, format!("{principal} may {action} on {resource}"))
-        }
-        Some(PolicyEvaluationDecisionType::ExplicitDeny) => {
-            let problem = format!("a policy denies {principal} {action} on {resource}");
-            let remedy = "remove the statement with the effect Deny";
-            Check::wrong(POLICY, Finding::new(problem, remedy))
-        }
-        Some(_) => {
-            let statement = json!({ "Effect": "Allow", "Action": action, "Resource": resource });
-            let problem = format!("the policies do not allow {principal} {action} on {resource}");
-            let remedy = format!("add the statement {statement}");
-            Check::wrong(POLICY, Finding::new(problem, remedy))
-        }
-        None => not_checked("iam:SimulatePrincipalPolicy has no result".to_owned()),
+    let Some(result) = answer.evaluation_results().first() else {
+        return not_checked("iam:SimulatePrincipalPolicy has no result".to_owned());
+    };
+    let decision = result.eval_decision();
+    if *decision == PolicyEvaluationDecisionType::Allowed {
+        return Check::ok(POLICY, format!("{principal} may {action} on {resource}"));
     }
+    let missing = missing_context(result);
+    if !missing.is_empty() {
+        let keys = missing.join(", ");
+        return not_checked(format!("the policies have conditions on {keys}; {needed}"));
+    }
+    let (problem, remedy) = match decision {
+        PolicyEvaluationDecisionType::ExplicitDeny => (
+            format!("a policy denies {principal} the action {action} on {resource}"),
+            "remove the statement with the effect Deny".to_owned(),
+        ),
+        _ => {
+            let statement = json!({ "Effect": "Allow", "Action": action, "Resource": resource });
+            (
+                format!("no policy allows {principal} the action {action} on {resource}"),
+                format!("add the statement {statement}"),
+            )
+        }
+    };
+    Check::wrong(POLICY, Finding::new(problem, remedy))
 }
 
+/// The keys of conditions that only a real login has, such as `aws:SourceIp`.
+fn missing_context(result: &EvaluationResult) -> Vec<&str> {
+    let of_resources = result.resource_specific_results().iter();
+    let of_resources = of_resources.flat_map(|result| result.missing_context_values());
+    let all = result.missing_context_values().iter().chain(of_resources);
+    let keys: BTreeSet<&str> = all.map(String::as_str).collect();
+    keys.into_iter().collect()
+}
+
+/// In the place of an id that the account has not told.
+const RESOURCE_ID: &str = "RESOURCE-ID";
+
 /// The action and the resource of a policy that allows the login.
-fn login(
-    input: &Input,
-    identity: &Arn<'_>,
-    resource: Option<&Resource>,
-) -> Option<(&'static str, String)> {
+fn login(input: &Input, identity: &Arn<'_>, resource: Option<&Resource>) -> (&'static str, String) {
     let (login, region) = (&input.endpoint.login, &input.region);
-    let user = login.user();
+    let (host, user) = (login.host(), login.user());
+    let arn = resource.and_then(|resource| Arn::read(&resource.arn));
+    let Arn {
+        partition, account, ..
+    } = arn.as_ref().unwrap_or(identity);
     if login.service() == Service::Dsql {
         let action = match user {
             "admin" => "dsql:DbConnectAdmin",
             _ => "dsql:DbConnect",
         };
-        let Arn {
-            partition, account, ..
-        } = identity;
-        let (id, _) = login.host().split_once('.')?;
-        let arn = resource
-            .map(|resource| resource.arn.clone())
-            .unwrap_or_else(|| format!("arn:{partition}:dsql:{region}:{account}:cluster/{id}"));
-        return Some((action, arn));
+        let (id, _) = host.split_once('.').unwrap_or((host, ""));
+        return (
+            action,
+            format!("arn:{partition}:dsql:{region}:{account}:cluster/{id}"),
+        );
     }
-    let resource = resource?;
-    let id = resource.id.as_ref()?;
-    let Arn {
-        partition, account, ..
-    } = Arn::read(&resource.arn)?;
+    let id = resource.and_then(|resource| resource.id.as_deref());
+    let id = id.unwrap_or(RESOURCE_ID);
     let arn = format!("arn:{partition}:rds-db:{region}:{account}:dbuser:{id}/{user}");
-    Some(("rds-db:connect", arn))
+    ("rds-db:connect", arn)
 }
 
 /// The user or the role whose policies count. Only IAM knows the path of a session's role.

@@ -1,6 +1,7 @@
 //! The instance, the cluster or the proxy that an endpoint leads to.
 
 use std::error::Error;
+use std::fmt;
 
 use aws_config::SdkConfig;
 use aws_sdk_rds::types::{DbProxyStatus, IamAuthMode};
@@ -9,7 +10,7 @@ use rds_iam::Service;
 
 use super::super::input::Input;
 use super::super::report::{Check, Finding};
-use super::why_not;
+use super::reason_not_answered;
 
 pub const ENDPOINT: &str = "endpoint";
 
@@ -22,15 +23,30 @@ pub struct Resource {
     /// What a policy for logins names. `None` if a policy names the ARN, or if the identity may not look.
     pub id: Option<String>,
     port: Option<i32>,
-    /// How to switch on IAM authentication, if it is off.
-    switch_on: Option<String>,
+    iam: IamAuthentication,
     /// The name and the value of CloudWatch's dimension, if CloudWatch counts the logins.
     pub dimension: Option<(&'static str, String)>,
 }
 
+enum IamAuthentication {
+    On,
+    /// With what to do.
+    Off(String),
+    Unknown,
+}
+
+impl IamAuthentication {
+    fn of(is_on: bool, switch_on: impl FnOnce() -> String) -> IamAuthentication {
+        match is_on {
+            true => IamAuthentication::On,
+            false => IamAuthentication::Off(switch_on()),
+        }
+    }
+}
+
 pub async fn examine(config: &SdkConfig, input: &Input) -> (Check, Option<Resource>) {
     let not_checked = |reason| (Check::not_checked(ENDPOINT, reason), None);
-    let Some(endpoint) = Endpoint::of(input) else {
+    let Some(endpoint) = EndpointName::of(input) else {
         let reason = "the host's name does not say which instance, cluster or proxy it is";
         return not_checked(reason.to_owned());
     };
@@ -49,13 +65,7 @@ pub async fn examine(config: &SdkConfig, input: &Input) -> (Check, Option<Resour
     };
     let check = match resource.finding(input) {
         Some(finding) => Check::wrong(ENDPOINT, finding.certain()),
-        None => Check::ok(
-            ENDPOINT,
-            format!(
-                "{}, {}, IAM authentication is on",
-                resource.text, resource.status
-            ),
-        ),
+        None => Check::ok(ENDPOINT, resource.to_string()),
     };
     (check, Some(resource))
 }
@@ -76,11 +86,24 @@ impl Resource {
                 format!("write the port {own} into the URL"),
             ));
         }
-        let switch_on = self.switch_on.as_ref()?;
-        Some(Finding::new(
-            format!("IAM authentication is off ({text}, {status})"),
-            switch_on,
-        ))
+        match &self.iam {
+            IamAuthentication::Off(switch_on) => Some(Finding::new(
+                format!("IAM authentication is off ({text}, {status})"),
+                switch_on,
+            )),
+            IamAuthentication::On | IamAuthentication::Unknown => None,
+        }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.text, self.status)?;
+        match self.iam {
+            IamAuthentication::On => f.write_str(", IAM authentication is on"),
+            IamAuthentication::Off(_) => f.write_str(", IAM authentication is off"),
+            IamAuthentication::Unknown => Ok(()),
+        }
     }
 }
 
@@ -109,23 +132,21 @@ fn is_available(status: &str) -> bool {
 }
 
 /// The kind and the identifier in the name of an endpoint.
-enum Endpoint {
+enum EndpointName {
     Instance(String),
     Cluster(String),
-    CustomCluster(String),
     Proxy(String),
-    CustomProxy(String),
+    ProxyEndpoint(String),
     Dsql(String),
 }
 
-impl std::fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for EndpointName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, id) = match self {
-            Endpoint::Instance(id) => ("instance", id),
-            Endpoint::Cluster(id) | Endpoint::Dsql(id) => ("cluster", id),
-            Endpoint::CustomCluster(id) => ("custom endpoint of a cluster", id),
-            Endpoint::Proxy(id) => ("proxy", id),
-            Endpoint::CustomProxy(id) => ("endpoint of a proxy", id),
+            EndpointName::Instance(id) => ("instance", id),
+            EndpointName::Cluster(id) | EndpointName::Dsql(id) => ("cluster", id),
+            EndpointName::Proxy(id) => ("proxy", id),
+            EndpointName::ProxyEndpoint(id) => ("endpoint of a proxy", id),
         };
         write!(f, "{kind} {id}")
     }
@@ -134,58 +155,33 @@ impl std::fmt::Display for Endpoint {
 /// No such resource, or the reason why AWS does not tell.
 type Found = Result<Option<Resource>, String>;
 
-impl Endpoint {
-    /// `ID.RANDOM.…`, `ID.cluster-RANDOM.…`, `ID.cluster-ro-RANDOM.…`, `ID.cluster-custom-RANDOM.…`, `ID.proxy-RANDOM.…` or
+impl EndpointName {
+    /// `ID.RANDOM.…`, `ID.cluster-RANDOM.…`, `ID.cluster-ro-RANDOM.…`, `ID.proxy-RANDOM.…` or
     /// `ID.endpoint.proxy-RANDOM.…`
-    fn of(input: &Input) -> Option<Endpoint> {
+    fn of(input: &Input) -> Option<EndpointName> {
         let login = &input.endpoint.login;
         let mut labels = login.host().split('.');
         let (id, second) = (labels.next()?.to_owned(), labels.next()?);
         Some(match login.service() {
-            Service::Dsql => Endpoint::Dsql(id),
-            // The name is not an endpoint's.
-            _ if input.login.region().is_none() => return None,
-            _ if second.starts_with("cluster-custom-") => Endpoint::CustomCluster(id),
-            _ if second.starts_with("cluster-") => Endpoint::Cluster(id),
-            _ if second.starts_with("proxy-") => Endpoint::Proxy(id),
-            _ if second == "endpoint" => Endpoint::CustomProxy(id),
-            _ => Endpoint::Instance(id),
+            Service::Dsql => EndpointName::Dsql(id),
+            _ if !input.is_endpoint || second.starts_with("global-") => return None,
+            // A token cannot be made for a custom endpoint.
+            _ if second.starts_with("cluster-custom-") => return None,
+            _ if second.starts_with("cluster-") => EndpointName::Cluster(id),
+            _ if second.starts_with("proxy-") => EndpointName::Proxy(id),
+            _ if second == "endpoint" => EndpointName::ProxyEndpoint(id),
+            _ => EndpointName::Instance(id),
         })
     }
 
     async fn look_up(&self, config: &SdkConfig) -> Found {
         let rds = aws_sdk_rds::Client::new(config);
         match self {
-            Endpoint::Instance(id) => instance(&rds, id).await,
-            Endpoint::Cluster(id) => cluster(&rds, id).await,
-            Endpoint::CustomCluster(id) => {
-                let request = rds.describe_db_cluster_endpoints();
-                let answer = request.db_cluster_endpoint_identifier(id).send().await;
-                let answer = match answer {
-                    Ok(answer) => answer,
-                    Err(error) => return missing_or(&error, "rds:DescribeDBClusterEndpoints"),
-                };
-                let endpoint = answer.db_cluster_endpoints().first();
-                match endpoint.and_then(|endpoint| endpoint.db_cluster_identifier()) {
-                    Some(id) => cluster(&rds, id).await,
-                    None => Ok(None),
-                }
-            }
-            Endpoint::Proxy(id) => proxy(&rds, id).await,
-            Endpoint::CustomProxy(id) => {
-                let request = rds.describe_db_proxy_endpoints();
-                let answer = request.db_proxy_endpoint_name(id).send().await;
-                let answer = match answer {
-                    Ok(answer) => answer,
-                    Err(error) => return missing_or(&error, "rds:DescribeDBProxyEndpoints"),
-                };
-                let endpoint = answer.db_proxy_endpoints().first();
-                match endpoint.and_then(|endpoint| endpoint.db_proxy_name()) {
-                    Some(id) => proxy(&rds, id).await,
-                    None => Ok(None),
-                }
-            }
-            Endpoint::Dsql(id) => dsql_cluster(config, id).await,
+            EndpointName::Instance(id) => instance(&rds, id).await,
+            EndpointName::Cluster(id) => cluster(&rds, id).await,
+            EndpointName::Proxy(id) => proxy(&rds, id).await,
+            EndpointName::ProxyEndpoint(id) => proxy_of_endpoint(&rds, id).await,
+            EndpointName::Dsql(id) => dsql_cluster(config, id).await,
         }
     }
 }
@@ -194,7 +190,7 @@ async fn instance(rds: &aws_sdk_rds::Client, id: &str) -> Found {
     let request = rds.describe_db_instances().db_instance_identifier(id);
     let answer = match request.send().await {
         Ok(answer) => answer,
-        Err(error) => return missing_or(&error, "rds:DescribeDBInstances"),
+        Err(error) => return none_if_not_found(&error, "rds:DescribeDBInstances"),
     };
     let Some(instance) = answer.db_instances().first() else {
         return Ok(None);
@@ -213,14 +209,15 @@ async fn instance(rds: &aws_sdk_rds::Client, id: &str) -> Found {
         arn: instance.db_instance_arn().unwrap_or_default().to_owned(),
         id: instance.dbi_resource_id().map(str::to_owned),
         port: instance.endpoint().and_then(|endpoint| endpoint.port()),
-        switch_on: (!is_on).then(|| switch_on("instance", id)),
+        iam: IamAuthentication::of(is_on, || switch_on("instance", id)),
         dimension: Some(("DBInstanceIdentifier", id.to_owned())),
     };
     // An instance of a cluster has the settings of the cluster, and a policy names the cluster.
     if let Some(id) = instance.db_cluster_identifier() {
-        let cluster = cluster(rds, id).await.ok().flatten();
-        resource.switch_on = (!is_on).then(|| switch_on("cluster", id));
-        resource.id = cluster.and_then(|cluster| cluster.id);
+        (resource.iam, resource.id) = match cluster(rds, id).await {
+            Ok(Some(cluster)) => (cluster.iam, cluster.id),
+            _ => (IamAuthentication::Unknown, None),
+        };
     }
     Ok(Some(resource))
 }
@@ -229,7 +226,7 @@ async fn cluster(rds: &aws_sdk_rds::Client, id: &str) -> Found {
     let request = rds.describe_db_clusters().db_cluster_identifier(id);
     let answer = match request.send().await {
         Ok(answer) => answer,
-        Err(error) => return missing_or(&error, "rds:DescribeDBClusters"),
+        Err(error) => return none_if_not_found(&error, "rds:DescribeDBClusters"),
     };
     Ok(answer.db_clusters().first().map(|cluster| {
         let is_on = cluster.iam_database_authentication_enabled() == Some(true);
@@ -243,7 +240,7 @@ async fn cluster(rds: &aws_sdk_rds::Client, id: &str) -> Found {
             arn: cluster.db_cluster_arn().unwrap_or_default().to_owned(),
             id: cluster.db_cluster_resource_id().map(str::to_owned),
             port: cluster.port(),
-            switch_on: (!is_on).then(|| switch_on("cluster", id)),
+            iam: IamAuthentication::of(is_on, || switch_on("cluster", id)),
             dimension: Some(("DBClusterIdentifier", id.to_owned())),
         }
     }))
@@ -258,7 +255,7 @@ fn switch_on(kind: &str, id: &str) -> String {
 async fn proxy(rds: &aws_sdk_rds::Client, id: &str) -> Found {
     let answer = match rds.describe_db_proxies().db_proxy_name(id).send().await {
         Ok(answer) => answer,
-        Err(error) => return missing_or(&error, "rds:DescribeDBProxies"),
+        Err(error) => return none_if_not_found(&error, "rds:DescribeDBProxies"),
     };
     Ok(answer.db_proxies().first().map(|proxy| {
         let arn = proxy.db_proxy_arn().unwrap_or_default();
@@ -274,11 +271,25 @@ async fn proxy(rds: &aws_sdk_rds::Client, id: &str) -> Found {
             // `arn:…:db-proxy:prx-…`
             id: arn.rsplit(':').next().map(str::to_owned),
             port: None,
-            switch_on: (!is_on)
-                .then(|| "set IAMAuth to REQUIRED in the proxy's authentication".to_owned()),
+            iam: IamAuthentication::of(is_on, || {
+                "set IAMAuth to REQUIRED in the proxy's authentication".to_owned()
+            }),
             dimension: None,
         }
     }))
+}
+
+async fn proxy_of_endpoint(rds: &aws_sdk_rds::Client, id: &str) -> Found {
+    let request = rds.describe_db_proxy_endpoints().db_proxy_endpoint_name(id);
+    let answer = match request.send().await {
+        Ok(answer) => answer,
+        Err(error) => return none_if_not_found(&error, "rds:DescribeDBProxyEndpoints"),
+    };
+    let endpoint = answer.db_proxy_endpoints().first();
+    match endpoint.and_then(|endpoint| endpoint.db_proxy_name()) {
+        Some(name) => proxy(rds, name).await,
+        None => Ok(None),
+    }
 }
 
 /// Aurora DSQL always has IAM authentication.
@@ -286,7 +297,7 @@ async fn dsql_cluster(config: &SdkConfig, id: &str) -> Found {
     let dsql = aws_sdk_dsql::Client::new(config);
     let cluster = match dsql.get_cluster().identifier(id).send().await {
         Ok(cluster) => cluster,
-        Err(error) => return missing_or(&error, "dsql:GetCluster"),
+        Err(error) => return none_if_not_found(&error, "dsql:GetCluster"),
     };
     Ok(Some(Resource {
         text: format!("cluster {id}"),
@@ -294,15 +305,18 @@ async fn dsql_cluster(config: &SdkConfig, id: &str) -> Found {
         arn: cluster.arn().to_owned(),
         id: None,
         port: None,
-        switch_on: None,
+        iam: IamAuthentication::On,
         dimension: None,
     }))
 }
 
 /// No such resource, or the reason why AWS does not tell.
-fn missing_or(error: &(impl ProvideErrorMetadata + Error + 'static), permission: &str) -> Found {
+fn none_if_not_found(
+    error: &(impl ProvideErrorMetadata + Error + 'static),
+    permission: &str,
+) -> Found {
     match error.code() {
         Some(code) if code.contains("NotFound") => Ok(None),
-        _ => Err(why_not(error, permission)),
+        _ => Err(reason_not_answered(error, permission)),
     }
 }
