@@ -1,7 +1,6 @@
 //! The arguments.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
@@ -45,7 +44,7 @@ pub struct TokenArgs {
     /// The database user, if the first argument is a host
     pub user: Option<String>,
     /// The AWS region to sign for, instead of the region in the host's name
-    #[arg(long)]
+    #[arg(long, value_parser = no_url)]
     pub region: Option<String>,
     /// How to print the token
     #[arg(long, value_enum, default_value_t)]
@@ -126,11 +125,11 @@ pub struct DatabaseArgs {
     /// The database: postgres://USER@HOST:PORT/DATABASE or mysql://USER@HOST:PORT/DATABASE
     pub url: String,
     /// The AWS region to sign for, instead of the region in the host's name
-    #[arg(long)]
+    #[arg(long, value_parser = no_url)]
     pub region: Option<String>,
     /// Root certificates in PEM, to trust instead of the built-in roots
-    #[arg(long, value_name = "FILE")]
-    pub ca: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", value_parser = no_url)]
+    pub ca: Option<String>,
     /// The address to connect to, if not the database's own host and port: the near end of a tunnel
     #[arg(long, value_name = "HOST:PORT")]
     pub dial: Option<String>,
@@ -162,7 +161,7 @@ pub fn usage_error(subcommand: &str, text: &str) -> ! {
         .exit()
 }
 
-/// Hides a URL in a wrong place, because a URL may hold a password.
+/// Hides an argument in a wrong place that may hold a password.
 fn without_secrets(mut error: clap::Error) -> clap::Error {
     for kind in [
         ContextKind::InvalidArg,
@@ -170,10 +169,21 @@ fn without_secrets(mut error: clap::Error) -> clap::Error {
         ContextKind::InvalidValue,
     ] {
         if let Some(ContextValue::String(text)) = error.get(kind)
-            && text.contains(['@', '?'])
+            && text.contains(['@', '?', '=', ' '])
         {
             error.insert(kind, ContextValue::String("…".to_owned()));
+            // A tip repeats the argument.
+            error.remove(ContextKind::Suggested);
+            error.remove(ContextKind::SuggestedArg);
         }
     }
     error
+}
+
+/// An option's value that is no URL, because a URL may hold a password, and errors show the value.
+fn no_url(value: &str) -> Result<String, &'static str> {
+    match value.contains("://") {
+        true => Err("a URL is not a value of this option"),
+        false => Ok(value.to_owned()),
+    }
 }

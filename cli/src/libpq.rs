@@ -40,7 +40,7 @@ const PARAMETER_NAMES: [&str; VARIABLES.len() + 1] = {
 };
 
 /// Inherited variables that would lead libpq to another server, weaken its check of the server, or make every login fail.
-pub const UNSET: [&str; 8] = [
+pub const UNSET: [&str; 15] = [
     // RDS asks for the token itself, so there is no channel to bind to, and no other method.
     "PGCHANNELBINDING",
     "PGREQUIREAUTH",
@@ -50,8 +50,16 @@ pub const UNSET: [&str; 8] = [
     // The settings of a service take precedence over the environment.
     "PGSERVICE",
     "PGSERVICEFILE",
+    "PGSSLCERT",
+    "PGSSLCRL",
+    "PGSSLCRLDIR",
+    "PGSSLKEY",
+    "PGSSLMAXPROTOCOLVERSION",
+    "PGSSLMINPROTOCOLVERSION",
     // Aurora DSQL needs the host's name in TLS.
     "PGSSLSNI",
+    // There is a single host.
+    "PGTARGETSESSIONATTRS",
 ];
 
 /// Returns the variables for a URL and a token.

@@ -14,7 +14,8 @@ pub fn completions(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
     // In memory first, because `generate` panics if a writer fails.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, name, &mut script);
-    print(script)
+    // In a script for bash, the labels of a command with a hyphen differ from the values (clap issue 6421).
+    print(String::from_utf8(script)?.replace("rds__subcmd__iam", "rds__iam"))
 }
 
 /// Prints a single page, with a section for each subcommand.

@@ -61,7 +61,7 @@ impl Target {
     pub fn endpoint(&self, args: &DatabaseArgs, region: Option<&str>) -> anyhow::Result<Endpoint> {
         let mut parts = self.parts.clone();
         if let Some(file) = &args.ca
-            && parts.root_file.replace(file.clone()).is_some()
+            && parts.root_file.replace(file.into()).is_some()
         {
             bail!("the URL and --ca both name a file of root certificates. Remove either");
         }

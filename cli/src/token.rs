@@ -1,7 +1,9 @@
 //! `rds-iam token`
 
 use std::fmt::Write as _;
+use std::io;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use anyhow::{Context, anyhow, ensure};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -49,8 +51,7 @@ fn in_region(login: Login, region: Option<&str>) -> Result<Login, Error> {
 
 /// Signs a token with the credentials of the AWS SDK's default chain.
 pub fn sign(login: &Login) -> anyhow::Result<Token> {
-    rds_iam::shared_cache()
-        .blocking_token(login)
+    without_stdin(|| rds_iam::shared_cache().blocking_token(login))?
         .map_err(|error| match error {
             Error::NoRegion { host } => anyhow!(
                 "the name {host} contains no region, and no region is configured. Give --region, or set AWS_REGION or the \
@@ -58,6 +59,24 @@ pub fn sign(login: &Login) -> anyhow::Result<Token> {
             ),
             error => error.into(),
         })
+}
+
+/// Runs an action with an empty standard input. A `credential_process` would read the client's script.
+#[cfg(unix)]
+fn without_stdin<T>(action: impl FnOnce() -> T) -> io::Result<T> {
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    let outcome = action();
+    rustix::stdio::dup2_stdin(stdin)?;
+    Ok(outcome)
+}
+
+#[cfg(not(unix))]
+fn without_stdin<T>(action: impl FnOnce() -> T) -> io::Result<T> {
+    Ok(action())
 }
 
 fn database(args: &TokenArgs) -> anyhow::Result<Database<'_>> {
@@ -91,9 +110,9 @@ impl Database<'_> {
 }
 
 fn json(login: &Login, token: &Token) -> anyhow::Result<serde_json::Value> {
-    let expires_at = OffsetDateTime::from(token.expires_at())
-        .replace_nanosecond(0)?
-        .format(&Rfc3339)?;
+    let expires_at = token.expires_at().duration_since(SystemTime::UNIX_EPOCH)?;
+    let expires_at = i64::try_from(expires_at.as_secs())?;
+    let expires_at = OffsetDateTime::from_unix_timestamp(expires_at)?.format(&Rfc3339)?;
     Ok(json!({
         "token": token.as_str(),
         "expires_at": expires_at,

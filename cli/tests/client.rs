@@ -592,16 +592,68 @@ fn a_script_without_a_client_of_mysql_is_an_error_that_says_why() {
     assert!(output.stderr.starts_with(error), "{output:?}");
 }
 
+/// MariaDB's clients ignore an option file with a long path, and connect without TLS.
 #[test]
-fn a_directory_for_temporary_files_whose_name_would_end_a_line_is_an_error() {
-    let mut sandbox = recorder("mysql", MYSQL_VERSION);
-    let odd = sandbox.path("a\nb");
-    fs::create_dir(&odd).expect("a directory");
-    sandbox.set("TMPDIR", &odd);
-    let output = sandbox.run(&["mysql", MYSQL]);
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(output.stderr.contains("Set TMPDIR"), "{output:?}");
-    assert_eq!(fs::read_dir(odd).expect("a directory").count(), 0);
+fn a_directory_for_temporary_files_that_a_client_cannot_use_is_an_error() {
+    for name in [
+        "a\nb".to_owned(),
+        ["x".repeat(200), "y".repeat(200)].join("/"),
+    ] {
+        let mut sandbox = recorder("mysql", MYSQL_VERSION);
+        let odd = sandbox.path(&name);
+        fs::create_dir_all(&odd).expect("a directory");
+        sandbox.set("TMPDIR", &odd);
+        let output = sandbox.run(&["mysql", MYSQL]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(output.stderr.contains("Set TMPDIR"), "{output:?}");
+        assert_eq!(fs::read_dir(odd).expect("a directory").count(), 0);
+    }
+}
+
+#[test]
+fn a_credential_process_does_not_read_the_script_of_the_client() {
+    let mut sandbox = Sandbox::new();
+    sandbox.unset("AWS_ACCESS_KEY_ID");
+    let key = r#"{"Version": 1, "AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "secret"}"#;
+    sandbox.program(
+        "credentials",
+        &format!("cat >\"$RECORD/process\"; echo '{key}'"),
+    );
+    sandbox.program("psql", "cat >\"$RECORD/client\"");
+    let config = format!(
+        "[default]\ncredential_process = {}\n",
+        sandbox.path("bin/credentials")
+    );
+    fs::write(sandbox.path("config"), config).expect("a file");
+    sandbox.set("AWS_CONFIG_FILE", &sandbox.path("config"));
+    let mut command = sandbox.command(["psql", POSTGRES]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("rds-iam starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(b"SELECT 1;\n").expect("a pipe");
+    drop(stdin);
+    let output = wait(child);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(sandbox.record("process"), "");
+    assert_eq!(sandbox.record("client"), "SELECT 1;\n");
+}
+
+#[test]
+fn a_umask_without_rights_does_not_matter() {
+    let sandbox = recorder("mysql", MYSQL_VERSION);
+    let script = format!(
+        "umask 777; exec {} mysql {MYSQL}",
+        env!("CARGO_BIN_EXE_rds-iam")
+    );
+    sandbox.shell(&script.replace("umask 777;", "touch \"$RECORD\"/args \"$RECORD\"/env \"$RECORD\"/file \"$RECORD\"/roots \"$RECORD\"/modes; umask 777;"));
+    assert!(
+        sandbox
+            .record("modes")
+            .lines()
+            .all(|mode| ["600", "700"].contains(&mode))
+    );
 }
 
 #[test]
@@ -718,6 +770,8 @@ fn a_signal_ends_the_client_and_then_rds_iam_in_the_same_way() {
         Signal::USR1,
         Signal::USR2,
         Signal::ALARM,
+        Signal::ABORT,
+        Signal::XFSZ,
     ] {
         for args in [["psql", POSTGRES], ["mysql", MYSQL]] {
             let running = start(WAITS, args);
@@ -783,6 +837,31 @@ fn signals_that_rds_iam_was_started_to_ignore_are_ignored_by_the_client() {
     assert!(has_signal(rds_iam, "SigCgt", Signal::TERM));
     kill_process(rds_iam, Signal::TERM).expect("a running process");
     running.wait();
+}
+
+/// A program that waits with `sigwait` starts its children so.
+#[test]
+fn a_blocked_or_ignored_sigchld_does_not_matter() {
+    for (action, args) in [
+        ("pthread_sigmask(SIG_BLOCK, [SIGCHLD])", ["psql", POSTGRES]),
+        ("pthread_sigmask(SIG_BLOCK, [SIGCHLD])", ["mysql", MYSQL]),
+        ("signal(SIGCHLD, SIG_IGN)", ["psql", POSTGRES]),
+        ("signal(SIGCHLD, SIG_IGN)", ["mysql", MYSQL]),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.program("psql", "exit 3");
+        sandbox.program("mysql", &format!("{MYSQL_VERSION}exit 3"));
+        let script = format!(
+            "from os import *; from signal import *; import sys; {action}; execv(sys.argv[1], sys.argv[1:])"
+        );
+        let mut command = support::with_default_signals("/usr/bin/python3");
+        command
+            .args(["-c", &script, env!("CARGO_BIN_EXE_rds-iam")])
+            .args(args);
+        sandbox.prepare(&mut command);
+        let output = wait(command.spawn().expect("python3"));
+        assert_eq!(output.status.code(), Some(3), "{action}: {output:?}");
+    }
 }
 
 #[test]

@@ -21,6 +21,14 @@ fn wrong_arguments_end_with_the_status_2_and_show_no_url() {
         &["nothing"],
         &[&url],
         &["help", &url],
+        &["psql", "--region", &url, "postgres://app@db.example.com"],
+        &["psql", "--ca", &url, "postgres://app@db.example.com"],
+        &["psql", &format!("--{url}")],
+        &[
+            "psql",
+            "postgres://app@db.example.com",
+            "host=h password=SECRET",
+        ],
         &[],
     ] {
         let output = Sandbox::new().run(args);
@@ -87,6 +95,30 @@ fn the_completions_of_each_shell_know_the_subcommands() {
             };
             assert!(script.contains(word), "{shell}: {word}");
         }
+    }
+}
+
+#[test]
+fn the_completions_of_bash_complete_options_and_values() {
+    let mut sandbox = Sandbox::new();
+    let script = sandbox.output(&["completions", "bash"]);
+    std::fs::write(sandbox.path("completions"), script).expect("a file");
+    sandbox.set("COMPLETIONS", &sandbox.path("completions"));
+    for (words, expected) in [
+        ("rds-iam tok", "token"),
+        ("rds-iam token --for", "--format"),
+        ("rds-iam token --format e", "env"),
+        ("rds-iam doctor --js", "--json"),
+        ("rds-iam completions z", "zsh"),
+    ] {
+        let run = format!(
+            r#"bash -c '. "$COMPLETIONS"
+            COMP_WORDS=({words}) COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+            function=$(complete -p rds-iam | sed "s/.* -F //; s/ .*//")
+            $function rds-iam "${{COMP_WORDS[COMP_CWORD]}}" "${{COMP_WORDS[COMP_CWORD - 1]}}"
+            echo "${{COMPREPLY[@]}}"'"#
+        );
+        assert_eq!(sandbox.shell(&run), format!("{expected}\n"), "{words}");
     }
 }
 

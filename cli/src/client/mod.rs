@@ -4,7 +4,7 @@ mod option_file;
 mod run;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -26,8 +26,9 @@ use crate::{libpq, output, token};
 const DEFAULTS_FILE: &str = "RDS_IAM_DEFAULTS_FILE";
 
 /// Inherited variables that would lead a client of MySQL or MariaDB to another server, or weaken its check of the server.
-const MYSQL_UNSET: [&str; 6] = [
+const MYSQL_UNSET: [&str; 7] = [
     "LIBMYSQL_ENABLE_CLEARTEXT_PLUGIN",
+    "MARIADB_UNIX_PORT",
     "MARIADB_TLS_DISABLE_PEER_VERIFICATION",
     "MYSQL_HOST",
     "MYSQL_PWD",
@@ -65,6 +66,7 @@ const MYSQL_CLIENTS: [&str; 22] = [
 pub fn exec(args: &ExecArgs) -> anyhow::Result<ExitCode> {
     let (program, arguments) = args.command.split_first().context("no command")?;
     let connection = Connection::new(&args.database, None)?;
+    let signals = handle_signals()?;
     let vendor = match connection.target.protocol {
         Protocol::Postgres => Ok(None),
         Protocol::MySql if is_mysql_client(program) => vendor_of(program).map(Some),
@@ -77,22 +79,27 @@ pub fn exec(args: &ExecArgs) -> anyhow::Result<ExitCode> {
         },
     };
     match vendor {
-        Ok(vendor) => connection.run(program, vendor, arguments),
+        Ok(vendor) => connection.run(program, vendor, arguments, signals),
         Err(error) => Ok(error.report()),
     }
 }
 
 pub fn psql(args: &PsqlArgs) -> anyhow::Result<ExitCode> {
     let connection = Connection::new(&args.database, Some(Protocol::Postgres))?;
-    connection.run(OsStr::new("psql"), None, &args.args)
+    connection.run(OsStr::new("psql"), None, &args.args, handle_signals()?)
 }
 
 pub fn mysql(args: &MysqlArgs) -> anyhow::Result<ExitCode> {
     let connection = Connection::new(&args.database, Some(Protocol::MySql))?;
+    let signals = handle_signals()?;
     match installed_mysql() {
-        Ok((program, vendor)) => connection.run(program, Some(vendor), &args.args),
+        Ok((program, vendor)) => connection.run(program, Some(vendor), &args.args, signals),
         Err(error) => Ok(error.report()),
     }
+}
+
+fn handle_signals() -> anyhow::Result<Signals> {
+    Signals::new().context("signals cannot be handled")
 }
 
 /// A database to connect to, checked.
@@ -136,9 +143,9 @@ impl Connection {
         program: &OsStr,
         vendor: Option<Vendor>,
         arguments: &[OsString],
+        mut signals: Signals,
     ) -> anyhow::Result<ExitCode> {
         let token = token::sign(&self.endpoint.login)?;
-        let mut signals = Signals::new().context("signals cannot be handled")?;
         let files = Files::new()?;
         let roots = rds_roots::to_pem(self.endpoint.roots.certs());
         let roots = files.write("roots.pem", &roots)?;
@@ -160,7 +167,7 @@ impl Connection {
         let ended = match command.spawn() {
             Ok(child) => {
                 let early = signals.take();
-                run::supervise(&child, early, &mut signals).context("the client is lost")?
+                run::supervise(&child, early, signals).context("the client is lost")?
             }
             Err(error) => {
                 let program = program.to_owned();
@@ -299,6 +306,9 @@ impl NotStarted {
     }
 }
 
+/// MariaDB's clients ignore an option file with a longer path, and connect without it.
+const MAX_PATH_LEN: usize = 400;
+
 /// The files of a client, which only this user can read.
 struct Files(TempDir);
 
@@ -309,6 +319,9 @@ impl Files {
             .permissions(Permissions::from_mode(0o700))
             .tempdir()
             .context("no directory for temporary files")?;
+        // The umask may have removed rights of this user.
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o700))
+            .context("the directory for temporary files cannot be used")?;
         Ok(Files(directory))
     }
 
@@ -316,19 +329,20 @@ impl Files {
     fn write(&self, name: &str, contents: &str) -> anyhow::Result<String> {
         let path = self.0.path().join(name);
         let write = || {
-            File::options()
+            let mut file = File::options()
                 .write(true)
                 .create_new(true)
                 .mode(0o600)
-                .open(&path)?
-                .write_all(contents.as_bytes())
+                .open(&path)?;
+            file.set_permissions(Permissions::from_mode(0o600))?;
+            file.write_all(contents.as_bytes())
         };
         write().context("a temporary file cannot be written")?;
         let path = path
             .to_str()
-            .filter(|path| !path.chars().any(char::is_control));
+            .filter(|path| path.len() <= MAX_PATH_LEN && !path.chars().any(char::is_control));
         let path = path.context(
-            "the name of the directory for temporary files is not plain text. Set TMPDIR",
+            "the name of the directory for temporary files is too long, or is not plain text. Set TMPDIR",
         )?;
         Ok(path.to_owned())
     }

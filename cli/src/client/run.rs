@@ -2,17 +2,20 @@
 //! terminal's signals reach the client as if the shell had started it.
 
 use std::fs;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::process::{self, Child, ExitCode};
+use std::sync::mpsc;
+use std::thread;
 
+use rustix::io::Errno;
 #[cfg(target_os = "linux")]
 use rustix::process::DumpableBehavior;
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitOptions, kill_process, setrlimit, waitpid,
 };
 use signal_hook::consts::{
-    SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGPROF, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGUSR1,
-    SIGUSR2, SIGVTALRM, SIGXCPU,
+    SIGABRT, SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGSTOP, SIGSYS, SIGTERM,
+    SIGTRAP, SIGTSTP, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
 };
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
@@ -23,8 +26,9 @@ use signal_hook::low_level::siginfo::Origin;
 const TERMINAL_SIGNALS: [i32; 3] = [SIGINT, SIGQUIT, SIGTSTP];
 
 /// The other signals that would end this process and leave the client and its files behind.
-const OTHER_SIGNALS: [i32; 8] = [
-    SIGALRM, SIGHUP, SIGPROF, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
+const OTHER_SIGNALS: [i32; 13] = [
+    SIGABRT, SIGALRM, SIGHUP, SIGIO, SIGPROF, SIGSYS, SIGTERM, SIGTRAP, SIGUSR1, SIGUSR2,
+    SIGVTALRM, SIGXCPU, SIGXFSZ,
 ];
 
 /// The signals to this process from now on. None of them ends this process.
@@ -41,6 +45,7 @@ impl Signals {
             .into_iter()
             .chain(OTHER_SIGNALS)
             .filter(|signal| !is_ignored(signal))
+            // A client can be waited for only if SIGCHLD is not ignored.
             .chain([SIGCHLD]);
         Ok(Signals(SignalsInfo::new(signals)?))
     }
@@ -102,50 +107,99 @@ fn prevent_core_dump() {
 
 /// Waits for a client's end, and forwards the signals that only this process got. `early` came before the client's start, or
 /// during the start.
-pub fn supervise(child: &Child, early: Vec<Origin>, signals: &mut Signals) -> io::Result<Ended> {
-    for origin in early {
-        forward(child, origin.signal);
-    }
-    loop {
-        if let Some(ended) = poll_client(child)? {
-            return Ok(ended);
-        }
-        for origin in signals.0.wait() {
-            let is_of_terminal = TERMINAL_SIGNALS.contains(&origin.signal);
-            // The terminal itself is no process.
-            if !is_of_terminal || origin.process.is_some() {
-                forward(child, origin.signal);
+pub fn supervise(child: &Child, early: Vec<Origin>, signals: Signals) -> io::Result<Ended> {
+    let client = Pid::from_child(child);
+    let (sender, events) = mpsc::channel();
+    // SIGCHLD may be blocked. So a thread waits for the client, and another thread for signals.
+    let of_client = sender.clone();
+    thread::Builder::new().spawn(move || {
+        loop {
+            let change = wait(client);
+            let is_last = !matches!(change, Ok(Change::Stopped(_)));
+            if of_client.send(Event::Client(change)).is_err() || is_last {
+                break;
             }
+        }
+    })?;
+    thread::Builder::new().spawn(move || {
+        let mut signals = signals.0;
+        for origin in signals.forever() {
+            if sender.send(Event::Signal(origin)).is_err() {
+                break;
+            }
+        }
+    })?;
+    for origin in early {
+        forward(client, origin.signal);
+    }
+    for event in events {
+        match event {
+            Event::Client(change) => match change? {
+                Change::Ended(ended) => return Ok(ended),
+                Change::Stopped(signal) => stop_with_client(client, signal)?,
+            },
+            Event::Signal(origin) => {
+                let is_of_terminal = TERMINAL_SIGNALS.contains(&origin.signal);
+                // The terminal itself is no process.
+                if !is_of_terminal || origin.process.is_some() {
+                    forward(client, origin.signal);
+                }
+            }
+        }
+    }
+    Err(io::Error::other(
+        "the thread that waits for the client has ended",
+    ))
+}
+
+enum Event {
+    Client(io::Result<Change>),
+    Signal(Origin),
+}
+
+/// What a client has done.
+enum Change {
+    Ended(Ended),
+    Stopped(i32),
+}
+
+/// Waits until the client ends or stops.
+fn wait(client: Pid) -> io::Result<Change> {
+    loop {
+        let status = match waitpid(Some(client), WaitOptions::UNTRACED) {
+            Ok(Some((_, status))) => status,
+            Ok(None) | Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(status) = status.exit_status() {
+            let status = u8::try_from(status).unwrap_or(u8::MAX);
+            return Ok(Change::Ended(Ended::Exited(status)));
+        }
+        if let Some(signal) = status.terminating_signal() {
+            return Ok(Change::Ended(Ended::Killed(signal)));
+        }
+        if let Some(signal) = status.stopping_signal() {
+            return Ok(Change::Stopped(signal));
         }
     }
 }
 
-fn forward(child: &Child, signal: i32) {
+fn forward(client: Pid, signal: i32) {
     if signal != SIGCHLD
         && let Some(signal) = Signal::from_named_raw(signal)
     {
         // A client that has ended keeps its process id until `waitpid`. A client of another user cannot be sent signals.
-        let _ = kill_process(Pid::from_child(child), signal);
+        let _ = kill_process(client, signal);
     }
 }
 
-/// Returns how the client has ended, if it has. If the client has stopped, stops this process too, as the shell expects.
-fn poll_client(child: &Child) -> io::Result<Option<Ended>> {
-    let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
-    let Some((_, status)) = waitpid(Some(Pid::from_child(child)), options)? else {
-        return Ok(None);
-    };
-    if let Some(status) = status.exit_status() {
-        return Ok(Some(Ended::Exited(u8::try_from(status).unwrap_or(u8::MAX))));
-    }
-    if let Some(signal) = status.terminating_signal() {
-        return Ok(Some(Ended::Killed(signal)));
-    }
-    // After a SIGSTOP to the client alone, this process keeps running, because a SIGCONT may come to the client alone.
-    if status.stopping_signal() != Some(SIGSTOP) {
+/// Stops this process too, as a shell at a terminal expects. Without a terminal, a SIGCONT may come to the client alone, so
+/// after a SIGSTOP to the client alone this process keeps running.
+fn stop_with_client(client: Pid, signal: i32) -> io::Result<()> {
+    if signal != SIGSTOP || io::stdin().is_terminal() {
         emulate_default_handler(SIGTSTP)?;
         // The SIGCONT may have come to this process alone.
-        let _ = kill_process(Pid::from_child(child), Signal::CONT);
+        let _ = kill_process(client, Signal::CONT);
     }
-    Ok(None)
+    Ok(())
 }

@@ -20,6 +20,13 @@ pub struct Input {
     pub endpoint: Endpoint,
     pub region: String,
     /// Whether the host's name has the form of an endpoint of AWS.
+    #[cfg_attr(
+        not(feature = "account"),
+        expect(
+            dead_code,
+            reason = "only the checks of the account look an endpoint up"
+        )
+    )]
     pub is_endpoint: bool,
     /// Whether `--ca` or the URL names a file of root certificates.
     pub has_given_roots: bool,

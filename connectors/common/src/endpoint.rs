@@ -81,9 +81,10 @@ impl FromStr for Address {
 
     fn from_str(given: &str) -> Result<Address, InvalidOptions> {
         // Marks of a URL, which may hold a secret.
-        const NOT_IN_HOST: [char; 5] = ['/', '@', '?', '#', ' '];
+        let is_not_in_host =
+            |c: char| matches!(c, '/' | '@' | '?' | '#') || c.is_whitespace() || c.is_control();
         let invalid = || InvalidOptions::Dial {
-            address: match given.contains(NOT_IN_HOST) {
+            address: match given.contains(is_not_in_host) {
                 true => "…".to_owned(),
                 false => given.chars().take(100).collect(),
             },
@@ -96,7 +97,7 @@ impl FromStr for Address {
         let port = port.parse().ok().filter(|port| *port > 0);
         let is_host = !host.is_empty()
             && brackets.is_some() == host.contains(':')
-            && !host.contains(NOT_IN_HOST);
+            && !host.contains(is_not_in_host);
         match port {
             Some(port) if is_host => Ok(Address {
                 host: host.to_owned(),
