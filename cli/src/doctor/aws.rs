@@ -1,5 +1,6 @@
 //! The credentials, whose they are, and AWS's clock.
 
+use std::env;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -18,8 +19,8 @@ use time::format_description::well_known::Rfc2822;
 use tokio::time::timeout;
 
 use super::input::Input;
-use super::one_line;
 use super::report::{Check, Finding};
+use super::{on_own_thread, one_line};
 
 const IDENTITY: &str = "identity";
 
@@ -64,7 +65,7 @@ pub async fn examine(input: &Input, checks: &mut Vec<Check>) -> Option<Aws> {
 
 /// Returns valid credentials, and what they are.
 async fn credentials(input: &Input) -> Result<(SdkConfig, Credentials, String), Finding> {
-    let found = timeout(CREDENTIALS_LIMIT, async {
+    let found = on_own_thread(async {
         let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
         let provider = config.credentials_provider();
         let credentials = match provider {
@@ -73,15 +74,21 @@ async fn credentials(input: &Input) -> Result<(SdkConfig, Credentials, String), 
         };
         (config, credentials)
     });
+    let found = timeout(CREDENTIALS_LIMIT, found);
     const REMEDY: &str =
         "set AWS_PROFILE or the AWS_… keys, log in to AWS again, or give this machine a role";
     let (config, credentials) = match found.await {
-        Ok((config, Ok(credentials))) => (config, credentials),
-        Ok((_, Err(error))) => {
-            let problem = format!("there are no AWS credentials ({})", without_output(&error));
+        Ok(Some((config, Ok(credentials)))) => (config, credentials),
+        Ok(Some((_, Err(error)))) => {
+            let profile = env::var("AWS_PROFILE").map(|name| format!(" with AWS_PROFILE={name}"));
+            let problem = format!(
+                "there are no AWS credentials{} ({})",
+                profile.unwrap_or_default(),
+                without_output(&error)
+            );
             return Err(Finding::new(problem, REMEDY));
         }
-        Err(_) => {
+        Ok(None) | Err(_) => {
             let problem = format!(
                 "the source of the AWS credentials has not answered for {} s",
                 CREDENTIALS_LIMIT.as_secs()
@@ -89,6 +96,12 @@ async fn credentials(input: &Input) -> Result<(SdkConfig, Credentials, String), 
             return Err(Finding::new(problem, REMEDY));
         }
     };
+    if !has_form_of_aws(&credentials) {
+        return Err(Finding::new(
+            "the access key id or another part of the AWS credentials has characters that AWS does not use",
+            "correct the AWS_… keys or the profile: look for a swapped key, a space or the end of a line",
+        ));
+    }
     let session_token = match credentials.session_token() {
         Some(_) => "with a session token",
         None => "without a session token",
@@ -117,6 +130,20 @@ async fn credentials(input: &Input) -> Result<(SdkConfig, Credentials, String), 
         .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
         .build();
     Ok((config, credentials, format!("{text}, {expiry}")))
+}
+
+/// A swapped secret key must not be shown as an id, and the SDK panics at a control character in the id.
+fn has_form_of_aws(credentials: &Credentials) -> bool {
+    let secrets = [
+        Some(credentials.secret_access_key()),
+        credentials.session_token(),
+    ];
+    let mut secrets = secrets.into_iter().flatten();
+    credentials
+        .access_key_id()
+        .chars()
+        .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+        && secrets.all(|secret| secret.chars().all(|c| c.is_ascii_graphic()))
 }
 
 /// Leaves out what a `credential_process` has printed, because it may be a secret.

@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use aws_config::BehaviorVersion;
 use rds_iam::{Login, Service};
 use rds_iam_connector::{Endpoint, Protocol};
 use tokio::time::timeout;
 
+use super::on_own_thread;
 use super::report::{Check, Finding};
 use crate::args::DoctorArgs;
 use crate::target::Target;
@@ -117,9 +119,12 @@ async fn configured_region() -> Option<(String, &'static str)> {
             return Some((region, variable));
         }
     }
-    let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest());
-    let config = timeout(LOOK_UP_LIMIT, config).await.ok()?;
-    let region = config.region()?.to_string();
+    let region = on_own_thread(async {
+        let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
+        config.region().map(ToString::to_string)
+    });
+    let region = timeout(LOOK_UP_LIMIT, region).await.ok()??;
+    let region = region.filter(|region| !region.is_empty())?;
     Some((region, "the AWS profile or the instance"))
 }
 

@@ -17,6 +17,7 @@ use super::aws::Aws;
 use super::grant::{self, GRANT};
 use super::input::Input;
 use super::report::{Check, Finding, LOGIN};
+use super::secrets::shortened;
 use super::{connect, one_line, sql};
 use crate::libpq;
 
@@ -57,6 +58,9 @@ pub async fn examine(
     Some(())
 }
 
+/// In characters.
+pub const MAX_ANSWER_LEN: usize = 300;
+
 const SEE_GUIDE: &str = "read https://docs.rs/rds-iam/latest/rds_iam/guide/rejected";
 const READ_ANSWER: &str = "read the database's answer";
 const TOO_MANY: &str = "close connections, or raise the limit";
@@ -80,7 +84,7 @@ fn rejected(answer: &str, remedy: impl Into<String>) -> Finding {
 
 /// Another answer of the database says what is wrong.
 fn answered(answer: &str, remedy: impl Into<String>) -> Finding {
-    Finding::new(format!("the database reports: {answer}"), remedy).certain()
+    Finding::new(format!("the database reports: {answer}"), remedy).answered()
 }
 
 async fn postgres(cache: &TokenCache, aws: &Aws, input: &Input) -> Result<(), Finding> {
@@ -117,7 +121,7 @@ async fn postgres(cache: &TokenCache, aws: &Aws, input: &Input) -> Result<(), Fi
 
 fn of_postgres(answer: &DbError, is_rejection: bool, input: &Input) -> Finding {
     let login = &input.endpoint.login;
-    let (message, user) = (answer.message(), login.user());
+    let (message, user) = (&*shortened(answer.message(), MAX_ANSWER_LEN), login.user());
     match answer.code().code() {
         _ if is_rejection && login.host().contains(".proxy-") => rejected(
             message,
@@ -154,8 +158,9 @@ fn of_postgres(answer: &DbError, is_rejection: bool, input: &Input) -> Finding {
 /// The guide has these answers in a table, `docs/rejected.md`.
 fn of_dsql(answer: &DbError, is_rejection: bool, aws: &Aws, input: &Input) -> Finding {
     let user = input.endpoint.login.user();
-    let (message, hint) = (answer.message(), answer.hint());
-    let shown = match hint {
+    let message = &*shortened(answer.message(), MAX_ANSWER_LEN);
+    let hint = answer.hint().map(|hint| shortened(hint, MAX_ANSWER_LEN));
+    let shown = match &hint {
         Some(hint) => format!("{message}: {hint}"),
         None => message.to_owned(),
     };
@@ -183,7 +188,9 @@ fn of_dsql(answer: &DbError, is_rejection: bool, aws: &Aws, input: &Input) -> Fi
                 format!("run: CREATE ROLE {role} WITH LOGIN; {}", grant()),
             )
         }
-        "28000" if is_rejection && hint.is_empty() => answered(&shown, format!("run: {}", grant())),
+        "28000" if is_rejection && hint.is_empty() && user != "admin" => {
+            answered(&shown, format!("run: {}", grant()))
+        }
         _ if hint.contains("Signature expired") => rejected(&shown, "run NTP on this machine"),
         _ if hint.contains("not authorized to perform") => {
             rejected(&shown, "allow the action in the hint for this identity")
@@ -215,24 +222,31 @@ async fn mysql(cache: &TokenCache, input: &Input) -> Result<(), Finding> {
         Ok(Err(error)) => error,
         Err(_) => return Err(silent()),
     };
-    let source = error.source().and_then(|error| error.downcast_ref());
-    let Some(mysql_async::Error::Server(answer)) = source else {
-        return Err(Finding::new(one_line(&error), SEE_GUIDE));
+    let answer = match error.source().and_then(|error| error.downcast_ref()) {
+        Some(mysql_async::Error::Server(answer)) => answer,
+        // MySQL asks a user that does not exist for a hash of a random kind.
+        Some(mysql_async::Error::Driver(driver @ DriverError::UnknownAuthPlugin { .. })) => {
+            return Err(no_iam_login(login.user(), &driver.to_string()));
+        }
+        _ => return Err(Finding::new(one_line(&error), SEE_GUIDE)),
     };
-    let message = &*answer.message;
+    let message = &*shortened(&answer.message, MAX_ANSWER_LEN);
     if !matches!(error, Error::Rejected(_)) {
         return Err(answered(message, mysql_remedy(answer.code)));
     }
     if login.host().contains(".proxy-") || asks_for_token(input).await != Some(false) {
         return Err(rejected(message, SEE_GUIDE));
     }
-    let user = login.user();
-    let problem = format!("the database has no IAM login for the user {user} ({message})");
+    Err(no_iam_login(login.user(), message))
+}
+
+fn no_iam_login(user: &str, answer: &str) -> Finding {
+    let problem = format!("the database has no IAM login for the user {user} ({answer})");
     let remedy = format!(
         "run: {} (or ALTER USER if the user exists), or switch on IAM authentication",
         sql::create_mysql_user(user)
     );
-    Err(Finding::new(problem, remedy).certain())
+    Finding::new(problem, remedy).certain()
 }
 
 /// What to do after an error of MySQL or MariaDB with this number.

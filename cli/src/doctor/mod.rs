@@ -10,6 +10,7 @@ mod input;
 mod login;
 mod network;
 mod report;
+mod secrets;
 mod sql;
 mod token;
 
@@ -19,10 +20,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use rds_iam_connector::ErrorChain;
-use tokio::runtime;
+use tokio::runtime::{self, Handle};
 use tokio::time::{Instant, timeout_at};
 
 use self::report::{Check, Report};
+use self::secrets::Secrets;
 use crate::args::DoctorArgs;
 use crate::output::print;
 
@@ -49,6 +51,7 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
 async fn examine(args: &DoctorArgs) -> anyhow::Result<Report> {
     let mut examination = Examination {
         report: Report::default(),
+        secrets: Secrets::of_environment(),
         deadline: Instant::now() + LIMIT,
         prints: !args.json,
     };
@@ -67,6 +70,9 @@ async fn examine(args: &DoctorArgs) -> anyhow::Result<Report> {
     });
     let ((aws_checks, aws), (network_checks, verified)) = tokio::join!(aws, network);
     let aws = aws.as_ref();
+    if let Some(aws) = aws {
+        examination.secrets.add_credentials(&aws.credentials);
+    }
     examination.add(aws_checks)?;
     examination.add(network_checks)?;
 
@@ -92,6 +98,7 @@ async fn examine(args: &DoctorArgs) -> anyhow::Result<Report> {
 
 struct Examination {
     report: Report,
+    secrets: Secrets,
     deadline: Instant,
     prints: bool,
 }
@@ -118,7 +125,8 @@ impl Examination {
 
     /// Prints the checks of a group.
     fn add(&mut self, checks: Vec<Check>) -> io::Result<()> {
-        for check in checks.into_iter().map(Check::printable) {
+        for check in checks {
+            let check = check.printable(&self.secrets);
             if self.prints {
                 match writeln!(anstream::stdout(), "{check}") {
                     // The reader has gone. The exit status tells the outcome.
@@ -130,6 +138,15 @@ impl Examination {
         }
         Ok(())
     }
+}
+
+/// Runs an action on a thread of its own, because the SDK reads files on the thread of its caller, and a file may hang.
+async fn on_own_thread<T: Send + 'static>(
+    action: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
+    let runtime = Handle::current();
+    let outcome = tokio::task::spawn_blocking(move || runtime.block_on(action));
+    outcome.await.ok()
 }
 
 /// An error with all causes, in a line.
@@ -147,6 +164,7 @@ mod tests {
     async fn the_checks_that_are_made_before_the_limit_are_kept() {
         let examination = Examination {
             report: Report::default(),
+            secrets: Secrets::default(),
             deadline: Instant::now() + LIMIT,
             prints: false,
         };

@@ -16,9 +16,10 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
 use super::input::Input;
-use super::login::mysql_remedy;
+use super::login::{MAX_ANSWER_LEN, mysql_remedy};
 use super::one_line;
 use super::report::{Check, Finding};
+use super::secrets::shortened;
 
 /// For each step.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -119,13 +120,39 @@ async fn postgres_offer(stream: &mut TcpStream) -> Result<String, Finding> {
     match answer.await {
         Ok(b'S') => Ok("PostgreSQL, offers TLS".to_owned()),
         Ok(b'N') => Err(without_tls()),
-        // The length of MySQL's greeting, or an error.
+        Ok(b'E') => Err(postgres_error(stream).await),
+        // The length of MySQL's greeting, for example.
         Ok(_) => Err(Finding::new(
             "the server does not speak the protocol of PostgreSQL",
             "correct the URL's scheme or its port",
         )),
         Err(error) => Err(silent("PostgreSQL", &error)),
     }
+}
+
+/// Reads an error that comes before TLS: its length, and fields that end with a zero. The field `M` is the message
+/// ([protocol, *Error and Notice Message Fields*](https://www.postgresql.org/docs/current/protocol-error-fields.html)).
+async fn postgres_error(stream: &mut TcpStream) -> Finding {
+    const MAX_LEN: u64 = 2000;
+    let mut fields = Vec::new();
+    let read = within(LIMIT, async {
+        stream.read_u32().await?;
+        stream.take(MAX_LEN).read_to_end(&mut fields).await
+    });
+    // What has come until then may have the message.
+    let _ = read.await;
+    let message = fields
+        .split(|byte| *byte == 0)
+        .find_map(|field| field.strip_prefix(b"M"));
+    rejected_connection(message.unwrap_or_default(), "read the server's answer")
+}
+
+fn rejected_connection(text: &[u8], remedy: &str) -> Finding {
+    let text = shortened(&String::from_utf8_lossy(text), MAX_ANSWER_LEN);
+    Finding::new(
+        format!("the server rejects the connection ({text})"),
+        remedy,
+    )
 }
 
 fn without_tls() -> Finding {
@@ -168,11 +195,8 @@ async fn mysql_offer(stream: &mut TcpStream) -> Result<String, Finding> {
         Some((10, rest)) => rest,
         // An error: its number, and a text.
         Some((0xff, [low, high, text @ ..])) => {
-            let text = String::from_utf8_lossy(text);
-            return Err(Finding::new(
-                format!("the server rejects the connection ({text})"),
-                mysql_remedy(u16::from_le_bytes([*low, *high])),
-            ));
+            let remedy = mysql_remedy(u16::from_le_bytes([*low, *high]));
+            return Err(rejected_connection(text, remedy));
         }
         _ => return Err(not_mysql()),
     };
@@ -261,6 +285,10 @@ fn tls_finding(error: &io::Error, name: &str, input: &Input) -> Finding {
         }
         CertificateError::UnknownIssuer => {
             let remedy = match input.endpoint.roots.missing_region() {
+                _ if input.has_given_roots => {
+                    "correct the given file of root certificates, or leave it out to use the built-in roots"
+                        .to_owned()
+                }
                 Some(region) => format!(
                     "download AWS's bundle for {region}, whose roots are not built in, and give --ca FILE"
                 ),

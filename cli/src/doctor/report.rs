@@ -6,6 +6,8 @@ use std::fmt;
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
+use super::secrets::Secrets;
+
 /// The check whose failure is a symptom. The other checks look for its cause.
 pub const LOGIN: &str = "login";
 
@@ -29,8 +31,17 @@ pub enum Outcome {
 pub struct Finding {
     pub problem: String,
     pub remedy: String,
-    /// Whether no other problem can explain why the login fails.
-    is_certain: bool,
+    weight: Weight,
+}
+
+/// How well a finding explains why the login fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Weight {
+    Possible,
+    /// The login cannot work.
+    Certain,
+    /// The database itself says so.
+    Answered,
 }
 
 impl Finding {
@@ -38,13 +49,20 @@ impl Finding {
         Finding {
             problem: problem.into(),
             remedy: remedy.into(),
-            is_certain: false,
+            weight: Weight::Possible,
         }
     }
 
     pub fn certain(self) -> Finding {
         Finding {
-            is_certain: true,
+            weight: Weight::Certain,
+            ..self
+        }
+    }
+
+    pub fn answered(self) -> Finding {
+        Finding {
+            weight: Weight::Answered,
             ..self
         }
     }
@@ -93,15 +111,13 @@ impl Check {
         }
     }
 
-    /// A server's text may have control characters, on which a terminal would act.
-    pub fn printable(mut self) -> Check {
+    /// Hides secrets, and what a terminal would act on.
+    pub fn printable(mut self, secrets: &Secrets) -> Check {
         match &mut self.outcome {
-            Outcome::Ok(text) | Outcome::NotChecked(text) => replace_control_characters(text),
-            Outcome::Wrong(Finding {
-                problem, remedy, ..
-            }) => {
-                replace_control_characters(problem);
-                replace_control_characters(remedy);
+            Outcome::Ok(text) | Outcome::NotChecked(text) => *text = secrets.hide(text),
+            Outcome::Wrong(finding) => {
+                finding.problem = secrets.hide(&finding.problem);
+                finding.remedy = secrets.hide(&finding.remedy);
             }
         }
         self
@@ -175,8 +191,9 @@ impl Report {
                 _ => None,
             })
         };
-        // If several findings are certain, the last is nearest to the cause.
-        let certain = wrong().rfind(|(_, finding)| finding.is_certain);
+        let certain = wrong().filter(|(_, finding)| finding.weight > Weight::Possible);
+        // Of several with the same weight, the last is nearest to the cause.
+        let certain = certain.max_by_key(|(_, finding)| finding.weight);
         let cause = certain.or_else(|| wrong().find(|(name, _)| *name != LOGIN));
         match cause.or_else(|| wrong().next()) {
             Some((_, finding)) => format!("{}.", capitalized(&finding.to_string())),
@@ -195,10 +212,6 @@ impl Report {
             "checks": checks,
         })
     }
-}
-
-fn replace_control_characters(text: &mut String) {
-    *text = text.replace(char::is_control, "\u{fffd}");
 }
 
 fn capitalized(text: &str) -> String {

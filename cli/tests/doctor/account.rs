@@ -252,3 +252,77 @@ fn an_identity_without_permissions_learns_the_resource_of_the_policy() {
     );
     assert!(output.stdout.contains(&reason), "{}", output.stdout);
 }
+
+#[test]
+fn another_database_with_the_same_identifier_is_the_conclusion() {
+    let account = Account::healthy().with_policy("implicitDeny").with_instance(
+        "<DBInstanceStatus>available</DBInstanceStatus><IAMDatabaseAuthenticationEnabled>false</IAMDatabaseAuthenticationEnabled>\
+         <Endpoint><Address>mydb.other9876.us-east-1.rds.amazonaws.com</Address><Port>5433</Port></Endpoint>",
+    );
+    let output = doctor(account, INSTANCE);
+    assert_only(
+        &output,
+        "endpoint",
+        "the instance mydb in the account of the credentials is another one, with the host mydb.other9876",
+        "account that owns the database",
+    );
+}
+
+#[test]
+fn the_endpoints_of_a_cluster_are_its_own() {
+    let account = Account::healthy().with_cluster(&format!(
+        "{ON}<Endpoint>{CLUSTER}</Endpoint><ReaderEndpoint>{READER}</ReaderEndpoint><Port>5432</Port>"
+    ));
+    for host in [CLUSTER, READER] {
+        let output = doctor(account.clone(), host);
+        assert_only(
+            &output,
+            "login",
+            "PAM authentication failed",
+            "guide/rejected",
+        );
+    }
+    let other = "mycluster.cluster-other9876.us-east-1.rds.amazonaws.com";
+    let output = doctor(account, other);
+    assert_only(
+        &output,
+        "endpoint",
+        "the cluster mycluster",
+        "account that owns the database",
+    );
+}
+
+#[test]
+fn an_organization_or_a_boundary_that_does_not_allow_the_login_is_the_conclusion() {
+    for (decision, fields, problem, remedy) in [
+        (
+            "explicitDeny",
+            "<OrganizationsDecisionDetail><AllowedByOrganizations>false</AllowedByOrganizations></OrganizationsDecisionDetail>",
+            "a service control policy does not allow",
+            "policy of the AWS organization",
+        ),
+        (
+            "implicitDeny",
+            "<PermissionsBoundaryDecisionDetail><AllowedByPermissionsBoundary>false</AllowedByPermissionsBoundary></PermissionsBoundaryDecisionDetail>",
+            "the permissions boundary of",
+            "change the permissions boundary",
+        ),
+    ] {
+        let account = Account::healthy().with_decision(decision, fields);
+        assert_only(&doctor(account, INSTANCE), "policy", problem, remedy);
+    }
+}
+
+#[test]
+fn rejections_of_another_program_do_not_contradict_the_policy() {
+    let account = Account::healthy().with_rejections("InsufficientPermissions", 7.0);
+    let output = doctor(account.clone(), INSTANCE);
+    assert_only(
+        &output,
+        "login",
+        "PAM authentication failed",
+        "guide/rejected",
+    );
+    let output = doctor(account.without("SimulatePrincipalPolicy"), INSTANCE);
+    assert_only(&output, "metrics", "without permission", "rds-db:connect");
+}

@@ -198,3 +198,63 @@ fn credentials_of_another_region_are_used() {
             .contains("region eu-central-1 from the host's name")
     );
 }
+
+#[test]
+fn credentials_with_odd_characters_are_the_conclusion_and_are_not_shown() {
+    for (variable, value) in [
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE\r"),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE\u{1b}[2J"),
+        // Swapped.
+        ("AWS_ACCESS_KEY_ID", SECRET_KEY),
+        ("AWS_SECRET_ACCESS_KEY", "hunter2\n"),
+        ("AWS_SESSION_TOKEN", "hunter2 token"),
+    ] {
+        let mut sandbox = sandbox(Account::healthy());
+        sandbox.set(variable, value);
+        let output = doctor(&sandbox);
+        assert_only(
+            &output,
+            "credentials",
+            "characters that AWS does not use",
+            "look for a swapped key",
+        );
+    }
+}
+
+#[test]
+fn a_profile_that_does_not_exist_is_named() {
+    let mut sandbox = sandbox(Account::healthy());
+    sandbox.unset("AWS_ACCESS_KEY_ID");
+    sandbox.set("AWS_PROFILE", "missing");
+    let output = doctor(&sandbox);
+    assert_only(
+        &output,
+        "credentials",
+        "no AWS credentials with AWS_PROFILE=missing",
+        "AWS_PROFILE",
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_configuration_that_hangs_is_the_conclusion() {
+    let mut sandbox = sandbox(Account::healthy());
+    let file = sandbox.path("config");
+    sandbox.shell(&format!("mkfifo {file}"));
+    sandbox.set("AWS_CONFIG_FILE", &file);
+    let output = doctor(&sandbox);
+    assert_only(
+        &output,
+        "credentials",
+        "has not answered for 5 s",
+        "AWS_PROFILE",
+    );
+    // Nothing names the region.
+    let output = sandbox.doctor(&["postgres://app@db.example.com/app"]);
+    assert_only(
+        &output,
+        "input",
+        "nothing names the region",
+        "give --region",
+    );
+}

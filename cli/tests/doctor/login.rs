@@ -212,3 +212,63 @@ fn a_user_of_a_proxy_may_lack_a_secret() {
         "give the proxy a secret",
     );
 }
+
+#[test]
+fn a_server_that_shows_the_token_or_a_password_does_not_reach_the_output() {
+    let mut sandbox = sandbox(Account::healthy());
+    sandbox.set("AWS_SESSION_TOKEN", "hunter2SessionToken");
+    let output = doctor_at(&sandbox, HOST, "app", Answer::Echo);
+    assert_only(&output, "login", "wrong password: …", "guide/rejected");
+
+    sandbox.set("PGPASSWORD", "hunter2 with spaces");
+    let server = Postgres::start(HOST, Answer::Echo);
+    let ca = sandbox.path("ca.pem");
+    fs::write(&ca, &server.ca).expect("a file");
+    let args = [
+        "--ca",
+        &ca,
+        "--dial",
+        &server.address,
+        "--admin",
+        "master",
+        &url(HOST, 5432),
+    ];
+    let output = sandbox.doctor(&args);
+    let line = "not checked  grant        master cannot read the grant (db error: FATAL: wrong password: …)";
+    assert!(output.stdout.contains(line), "{}", output.stdout);
+}
+
+#[test]
+fn a_long_answer_is_cut() {
+    let message = "x".repeat(1_000_000).leak();
+    for (answer, host) in [
+        (Answer::Error("28000", message, ""), HOST),
+        (Answer::Error("XX000", message, message), DSQL_HOST),
+    ] {
+        let output = doctor_at(&sandbox(Account::healthy()), host, "app", answer);
+        assert!(output.stdout.len() < 10_000, "{}", output.stdout.len());
+        assert!(conclusion(&output).contains("xxx…"), "{}", output.stdout);
+    }
+}
+
+#[test]
+fn an_answer_of_the_database_outweighs_what_the_account_says() {
+    let account = Account::healthy().with_instance(
+        "<DBInstanceStatus>incompatible-parameters</DBInstanceStatus>\
+         <IAMDatabaseAuthenticationEnabled>true</IAMDatabaseAuthenticationEnabled>",
+    );
+    let answer = Answer::Error("3D000", "database \"app\" does not exist", "");
+    let output = doctor_at(&sandbox(account), HOST, "app", answer);
+    let conclusion = conclusion(&output);
+    assert!(
+        conclusion.contains("correct the database's name"),
+        "{conclusion}"
+    );
+}
+
+#[test]
+fn the_admin_of_aurora_dsql_needs_no_grant() {
+    let answer = Answer::Error("28000", "unable to accept connection, access denied", "");
+    let output = doctor_at(&sandbox(Account::healthy()), DSQL_HOST, "admin", answer);
+    assert_only(&output, "login", "access denied", "guide/rejected");
+}

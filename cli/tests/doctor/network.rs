@@ -56,6 +56,18 @@ fn a_server_that_rejects_the_connection_is_the_conclusion_with_its_answer() {
 }
 
 #[test]
+fn a_server_of_postgresql_without_free_connections_is_the_conclusion() {
+    let answer = greeting(b"E\0\0\0\x38SFATAL\0C53300\0Msorry, too many clients already\0\0");
+    let output = sandbox(Account::healthy()).doctor(&["--dial", &answer, &url(HOST, 5432)]);
+    assert_only(
+        &output,
+        "server",
+        "sorry, too many clients already",
+        "read the server's answer",
+    );
+}
+
+#[test]
 fn control_characters_of_a_server_are_not_printed() {
     let answer = greeting(b"\x0b\x00\x00\x00\xff\x10\x04\x1b]0;x\x07\x1b[2J");
     let url = format!("mysql://app@{HOST}:3306/app");

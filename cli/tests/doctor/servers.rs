@@ -194,7 +194,9 @@ fn metrics_separate_the_causes_of_a_rejection() {
             "host, port, user and region",
         ),
     ] {
-        let account = Account::healthy().with_rejections(metric, 7.0);
+        let account = Account::healthy()
+            .with_rejections(metric, 7.0)
+            .without("SimulatePrincipalPolicy");
         let output = doctor(&rejected(account), &servers, "postgres", "pool_12");
         assert_only(&output, "metrics", problem, remedy);
     }
@@ -259,7 +261,7 @@ fn a_certificate_that_cannot_be_verified_is_the_conclusion_and_no_token_is_sent(
             servers.host(),
             Some(servers.other_ca()),
             "unknown root",
-            "--ca FILE",
+            "correct the given file of root certificates",
         ),
         (servers.host(), None, "unknown root", "not Amazon's"),
         (
@@ -393,7 +395,7 @@ fn another_user_sees_which_grant_is_missing() {
         (
             "postgres",
             "team",
-            "the user \"team\" may not log in to the database",
+            "role \"team\" is not permitted to log in",
             "run: ALTER ROLE \"team\" WITH LOGIN",
         ),
         (

@@ -131,15 +131,20 @@ impl Account {
         self.answer("SimulatePrincipalPolicy", &result);
     }
 
+    /// A decision with further fields of its result.
+    pub fn with_decision(mut self, decision: &str, fields: &str) -> Account {
+        self.policy(decision, fields);
+        self
+    }
+
     /// A decision that depends on a key of the policy's conditions.
-    pub fn with_conditions(mut self, decision: &str, key: &str) -> Account {
+    pub fn with_conditions(self, decision: &str, key: &str) -> Account {
         let fields = format!(
             "<ResourceSpecificResults><member><EvalResourceName>*</EvalResourceName>\
              <EvalResourceDecision>{decision}</EvalResourceDecision>\
              <MissingContextValues><member>{key}</member></MissingContextValues></member></ResourceSpecificResults>"
         );
-        self.policy(decision, &fields);
-        self
+        self.with_decision(decision, &fields)
     }
 
     /// `allowed`, `implicitDeny` or `explicitDeny`

@@ -15,6 +15,8 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 pub enum Answer {
     /// An error: SQLSTATE, message, and hint if there is one.
     Error(&'static str, &'static str, &'static str),
+    /// An error that shows the password.
+    Echo,
     /// Nothing. The connection stays open.
     Silence,
 }
@@ -74,21 +76,43 @@ fn serve(mut stream: TcpStream, config: Arc<ServerConfig>, answer: &Answer) -> s
     tls.read_exact(&mut len)?;
     let mut startup = vec![0; u32::from_be_bytes(len) as usize - len.len()];
     tls.read_exact(&mut startup)?;
-    if let Answer::Error(sqlstate, message, hint) = *answer {
-        let mut fields = Vec::new();
-        for (kind, text) in [('S', "FATAL"), ('C', sqlstate), ('M', message), ('H', hint)] {
-            if !text.is_empty() {
-                fields.extend(format!("{kind}{text}\0").bytes());
-            }
+    match *answer {
+        Answer::Error(sqlstate, message, hint) => write_error(&mut tls, sqlstate, message, hint)?,
+        Answer::Echo => {
+            // AuthenticationCleartextPassword
+            tls.write_all(b"R\0\0\0\x08\0\0\0\x03")?;
+            let mut head = [0; 5];
+            tls.read_exact(&mut head)?;
+            let [_, len @ ..] = head;
+            let mut password = vec![0; u32::from_be_bytes(len) as usize - len.len()];
+            tls.read_exact(&mut password)?;
+            let password = String::from_utf8_lossy(&password);
+            let message = format!("wrong password: {}", password.trim_end_matches('\0'));
+            write_error(&mut tls, "28000", &message, "")?;
         }
-        fields.push(0);
-        let len = u32::try_from(fields.len() + 4).expect("a short error");
-        tls.write_all(b"E")?;
-        tls.write_all(&len.to_be_bytes())?;
-        tls.write_all(&fields)?;
-        tls.conn.send_close_notify();
-        tls.flush()?;
+        Answer::Silence => {}
     }
     tls.read_to_end(&mut Vec::new())?;
     Ok(())
+}
+
+fn write_error(
+    tls: &mut StreamOwned<ServerConnection, TcpStream>,
+    sqlstate: &str,
+    message: &str,
+    hint: &str,
+) -> std::io::Result<()> {
+    let mut fields = Vec::new();
+    for (kind, text) in [('S', "FATAL"), ('C', sqlstate), ('M', message), ('H', hint)] {
+        if !text.is_empty() {
+            fields.extend(format!("{kind}{text}\0").bytes());
+        }
+    }
+    fields.push(0);
+    let len = u32::try_from(fields.len() + 4).expect("a short error");
+    tls.write_all(b"E")?;
+    tls.write_all(&len.to_be_bytes())?;
+    tls.write_all(&fields)?;
+    tls.conn.send_close_notify();
+    tls.flush()
 }

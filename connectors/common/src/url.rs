@@ -73,7 +73,9 @@ impl UrlParameters {
             return reject(SOCKET);
         }
         let Ok(mut url) = Url::parse(given) else {
-            return reject("it cannot be read as a URL. Percent-encode the user and the database");
+            return reject(
+                "it cannot be read as a URL. Percent-encode the user and the database, and check the host and the port",
+            );
         };
         if !self.schemes.contains(&url.scheme()) {
             return Err(InvalidOptions::Scheme {

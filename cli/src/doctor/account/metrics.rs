@@ -16,19 +16,43 @@ pub const METRICS: &str = "metrics";
 /// CloudWatch counts logins per minute, and a minute late.
 const PERIOD: Duration = Duration::from_secs(900);
 
-pub async fn examine(config: &SdkConfig, resource: Option<&Resource>) -> Check {
-    let Some((name, value)) = resource.and_then(|resource| resource.dimension.as_ref()) else {
-        let reason = "CloudWatch counts the logins of instances and clusters of RDS only";
-        return Check::not_checked(METRICS, reason);
-    };
+/// How many logins of all programs were rejected.
+pub struct Counts {
+    invalid: f64,
+    permission: f64,
+    throttled: f64,
+}
+
+pub async fn count_rejections(
+    config: &SdkConfig,
+    resource: Option<&Resource>,
+) -> Result<Counts, String> {
+    let resource = resource.ok_or("the resource of the endpoint is not known")?;
+    let (name, value) = resource
+        .dimension
+        .as_ref()
+        .ok_or("CloudWatch counts the logins of instances and clusters of RDS only")?;
     let dimension = Dimension::builder().name(*name).value(value).build();
     let cloudwatch = aws_sdk_cloudwatch::Client::new(config);
-    let counts = tokio::try_join!(
+    let (invalid, permission, throttled) = tokio::try_join!(
         count(&cloudwatch, &dimension, "InvalidToken"),
         count(&cloudwatch, &dimension, "InsufficientPermissions"),
         count(&cloudwatch, &dimension, "Throttling"),
-    );
-    let (invalid, permission, throttled) = match counts {
+    )?;
+    Ok(Counts {
+        invalid,
+        permission,
+        throttled,
+    })
+}
+
+/// If the policies allow the login, rejections without permission are another program's.
+pub fn check(counts: Result<Counts, String>, is_allowed: bool) -> Check {
+    let Counts {
+        invalid,
+        permission,
+        throttled,
+    } = match counts {
         Ok(counts) => counts,
         Err(reason) => return Check::not_checked(METRICS, reason),
     };
@@ -41,7 +65,7 @@ pub async fn examine(config: &SdkConfig, resource: Option<&Resource>) -> Check {
             "AWS throttles logins",
             "use a pool, and open fewer than 200 connections per second",
         )
-    } else if permission > 0.0 {
+    } else if permission > 0.0 && !is_allowed {
         (
             "AWS rejects logins without permission",
             "allow rds-db:connect for the database's resource id and the user, unless those are another program's logins",

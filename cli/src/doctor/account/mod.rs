@@ -32,10 +32,11 @@ pub async fn examine(input: &Input, aws: &Aws, checks: &mut Vec<Check>) -> Optio
     let (check, resource) = resource::examine(&config, input).await;
     checks.push(check);
     let resource = resource.as_ref();
-    let (policy, metrics) = tokio::join!(
+    let (policy, counts) = tokio::join!(
         policy::examine(&config, input, aws.identity.as_deref(), resource),
-        metrics::examine(&config, resource),
+        metrics::count_rejections(&config, resource),
     );
+    let metrics = metrics::check(counts, policy.is_ok());
     checks.extend([policy, metrics]);
     Some(())
 }

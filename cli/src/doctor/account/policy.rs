@@ -59,7 +59,21 @@ pub async fn examine(
         let keys = missing.join(", ");
         return not_checked(format!("the policies have conditions on {keys}; {needed}"));
     }
+    let organization = result.organizations_decision_detail();
+    let boundary = result.permissions_boundary_decision_detail();
     let (problem, remedy) = match decision {
+        _ if organization.is_some_and(|detail| !detail.allowed_by_organizations()) => (
+            format!(
+                "a service control policy does not allow {principal} the action {action} on {resource}"
+            ),
+            "change the policy of the AWS organization".to_owned(),
+        ),
+        _ if boundary.is_some_and(|detail| !detail.allowed_by_permissions_boundary()) => (
+            format!(
+                "the permissions boundary of {principal} does not allow the action {action} on {resource}"
+            ),
+            "change the permissions boundary".to_owned(),
+        ),
         PolicyEvaluationDecisionType::ExplicitDeny => (
             format!("a policy denies {principal} the action {action} on {resource}"),
             "remove the statement with the effect Deny".to_owned(),

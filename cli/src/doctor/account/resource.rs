@@ -22,6 +22,8 @@ pub struct Resource {
     pub arn: String,
     /// What a policy for logins names. `None` if a policy names the ARN, or if the identity may not look.
     pub id: Option<String>,
+    /// What the account says of the endpoint's name and port.
+    hosts: Vec<String>,
     port: Option<i32>,
     iam: IamAuthentication,
     /// The name and the value of CloudWatch's dimension, if CloudWatch counts the logins.
@@ -63,6 +65,14 @@ pub async fn examine(config: &SdkConfig, input: &Input) -> (Check, Option<Resour
         }
         Err(reason) => return not_checked(reason),
     };
+    let host = input.endpoint.login.host();
+    if let Some(own) = resource.other_host(host) {
+        let problem = format!(
+            "the {endpoint} in the account of the credentials is another one, with the host {own}"
+        );
+        let remedy = "use credentials of the account that owns the database, or correct the host";
+        return (Check::wrong(ENDPOINT, Finding::new(problem, remedy)), None);
+    }
     let check = match resource.finding(input) {
         Some(finding) => Check::wrong(ENDPOINT, finding.certain()),
         None => Check::ok(ENDPOINT, resource.to_string()),
@@ -71,6 +81,12 @@ pub async fn examine(config: &SdkConfig, input: &Input) -> (Check, Option<Resour
 }
 
 impl Resource {
+    /// The host of another resource that has the same identifier.
+    fn other_host(&self, host: &str) -> Option<&str> {
+        let is_own = self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host));
+        self.hosts.first().filter(|_| !is_own).map(String::as_str)
+    }
+
     fn finding(&self, input: &Input) -> Option<Finding> {
         let Resource { text, status, .. } = self;
         if !is_available(status) {
@@ -208,6 +224,7 @@ async fn instance(rds: &aws_sdk_rds::Client, id: &str) -> Found {
             .to_owned(),
         arn: instance.db_instance_arn().unwrap_or_default().to_owned(),
         id: instance.dbi_resource_id().map(str::to_owned),
+        hosts: strings([instance.endpoint().and_then(|endpoint| endpoint.address())]),
         port: instance.endpoint().and_then(|endpoint| endpoint.port()),
         iam: IamAuthentication::of(is_on, || switch_on("instance", id)),
         dimension: Some(("DBInstanceIdentifier", id.to_owned())),
@@ -239,11 +256,16 @@ async fn cluster(rds: &aws_sdk_rds::Client, id: &str) -> Found {
             status: cluster.status().unwrap_or("without a status").to_owned(),
             arn: cluster.db_cluster_arn().unwrap_or_default().to_owned(),
             id: cluster.db_cluster_resource_id().map(str::to_owned),
+            hosts: strings([cluster.endpoint(), cluster.reader_endpoint()]),
             port: cluster.port(),
             iam: IamAuthentication::of(is_on, || switch_on("cluster", id)),
             dimension: Some(("DBClusterIdentifier", id.to_owned())),
         }
     }))
+}
+
+fn strings<const N: usize>(found: [Option<&str>; N]) -> Vec<String> {
+    found.into_iter().flatten().map(str::to_owned).collect()
 }
 
 fn switch_on(kind: &str, id: &str) -> String {
@@ -270,6 +292,7 @@ async fn proxy(rds: &aws_sdk_rds::Client, id: &str) -> Found {
             arn: arn.to_owned(),
             // `arn:…:db-proxy:prx-…`
             id: arn.rsplit(':').next().map(str::to_owned),
+            hosts: Vec::new(),
             port: None,
             iam: IamAuthentication::of(is_on, || {
                 "set IAMAuth to REQUIRED in the proxy's authentication".to_owned()
@@ -304,6 +327,7 @@ async fn dsql_cluster(config: &SdkConfig, id: &str) -> Found {
         status: cluster.status().as_str().to_owned(),
         arn: cluster.arn().to_owned(),
         id: None,
+        hosts: Vec::new(),
         port: None,
         iam: IamAuthentication::On,
         dimension: None,
