@@ -44,7 +44,7 @@ pub struct TokenArgs {
     /// The database user, if the first argument is a host
     pub user: Option<String>,
     /// The AWS region to sign for, instead of the region in the host's name
-    #[arg(long, value_parser = no_url)]
+    #[arg(long, value_parser = region)]
     pub region: Option<String>,
     /// How to print the token
     #[arg(long, value_enum, default_value_t)]
@@ -125,7 +125,7 @@ pub struct DatabaseArgs {
     /// The database: postgres://USER@HOST:PORT/DATABASE or mysql://USER@HOST:PORT/DATABASE
     pub url: String,
     /// The AWS region to sign for, instead of the region in the host's name
-    #[arg(long, value_parser = no_url)]
+    #[arg(long, value_parser = region)]
     pub region: Option<String>,
     /// Root certificates in PEM, to trust instead of the built-in roots
     #[arg(long, value_name = "FILE", value_parser = no_url)]
@@ -169,7 +169,7 @@ fn without_secrets(mut error: clap::Error) -> clap::Error {
         ContextKind::InvalidValue,
     ] {
         if let Some(ContextValue::String(text)) = error.get(kind)
-            && text.contains(['@', '?', '=', ' '])
+            && text.contains(['@', '?', '='])
         {
             error.insert(kind, ContextValue::String("…".to_owned()));
             // A tip repeats the argument.
@@ -178,6 +178,14 @@ fn without_secrets(mut error: clap::Error) -> clap::Error {
         }
     }
     error
+}
+
+/// A region has no `@`, unlike a URL and a password before a host.
+fn region(value: &str) -> Result<String, &'static str> {
+    match value.contains('@') {
+        true => Err("it is not a region"),
+        false => no_url(value),
+    }
 }
 
 /// An option's value that is no URL, because a URL may hold a password, and errors show the value.

@@ -40,22 +40,26 @@ const PARAMETER_NAMES: [&str; VARIABLES.len() + 1] = {
 };
 
 /// Inherited variables that would lead libpq to another server, weaken its check of the server, or make every login fail.
-pub const UNSET: [&str; 15] = [
+pub const UNSET: [&str; 19] = [
     // RDS asks for the token itself, so there is no channel to bind to, and no other method.
     "PGCHANNELBINDING",
     "PGREQUIREAUTH",
     "PGDATABASE",
     "PGHOSTADDR",
     "PGREQUIRESSL",
+    "PGMAXPROTOCOLVERSION",
+    "PGMINPROTOCOLVERSION",
     // The settings of a service take precedence over the environment.
     "PGSERVICE",
     "PGSERVICEFILE",
     "PGSSLCERT",
+    "PGSSLCERTMODE",
     "PGSSLCRL",
     "PGSSLCRLDIR",
     "PGSSLKEY",
     "PGSSLMAXPROTOCOLVERSION",
     "PGSSLMINPROTOCOLVERSION",
+    "PGSSLNEGOTIATION",
     // Aurora DSQL needs the host's name in TLS.
     "PGSSLSNI",
     // There is a single host.

@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Stdio};
 
 use rds_roots::{AMAZON_ROOT_CERTS, RDS_ROOT_CERTS, region_root_certs, to_pem};
@@ -641,6 +641,28 @@ fn a_credential_process_does_not_read_the_script_of_the_client() {
 }
 
 #[test]
+fn a_signal_ends_rds_iam_while_the_credentials_are_loaded() {
+    let mut sandbox = Sandbox::new();
+    sandbox.unset("AWS_ACCESS_KEY_ID");
+    sandbox.program("credentials", ">\"$RECORD/started\"; exec sleep 20");
+    let config = format!(
+        "[default]\ncredential_process = {}\n",
+        sandbox.path("bin/credentials")
+    );
+    fs::write(sandbox.path("config"), config).expect("a file");
+    sandbox.set("AWS_CONFIG_FILE", &sandbox.path("config"));
+    let mut child = sandbox
+        .command(["psql", POSTGRES])
+        .spawn()
+        .expect("rds-iam starts");
+    let started = sandbox.path("record/started");
+    wait_until("the credential process", || fs::exists(&started).unwrap());
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("a running process");
+    let status = child.wait().expect("the status of a child");
+    assert_eq!(status.signal(), Some(Signal::TERM.as_raw()));
+}
+
+#[test]
 fn a_umask_without_rights_does_not_matter() {
     let sandbox = recorder("mysql", MYSQL_VERSION);
     let script = format!(
@@ -878,7 +900,11 @@ fn a_client_that_was_stopped_alone_continues_alone() {
 
 #[test]
 fn signals_to_rds_iam_alone_stop_and_continue_both() {
-    let running = start(WAITS, ["psql", POSTGRES]);
+    // The kernel ignores SIGTSTP in a group of processes whose parents are all in the group, or in another session.
+    let running = Running::start(WAITS, |sandbox| {
+        let mut command = sandbox.command(["psql", POSTGRES]);
+        command.process_group(0).spawn().expect("rds-iam starts")
+    });
     let both = [running.rds_iam(), running.client];
     kill_process(running.rds_iam(), Signal::TSTP).expect("a running process");
     wait_until("the stop", || both.into_iter().all(is_stopped));
@@ -979,16 +1005,18 @@ fn ctrl_z_stops_the_client_and_rds_iam_and_fg_continues_both() {
 
 #[test]
 fn rds_iam_stops_and_continues_with_a_client_that_stops_itself() {
-    let mut running = start_as_job();
-    let (client, rds_iam) = (running.client, running.rds_iam());
-    kill_process(client, Signal::TSTP).expect("a running process");
-    wait_until("the stop", || is_stopped(client) && is_stopped(rds_iam));
-    let terminal = running.child.as_mut().expect("a terminal");
-    type_text(terminal, "fg\n");
-    wait_until("the continuation", || {
-        !is_stopped(client) && !is_stopped(rds_iam)
-    });
-    type_text(terminal, "a line\nexit\n");
-    let (sandbox, _) = running.wait();
-    assert_eq!(sandbox.record("line"), "a line\n");
+    for signal in [Signal::TSTP, Signal::STOP] {
+        let mut running = start_as_job();
+        let (client, rds_iam) = (running.client, running.rds_iam());
+        kill_process(client, signal).expect("a running process");
+        wait_until("the stop", || is_stopped(client) && is_stopped(rds_iam));
+        let terminal = running.child.as_mut().expect("a terminal");
+        type_text(terminal, "fg\n");
+        wait_until("the continuation", || {
+            !is_stopped(client) && !is_stopped(rds_iam)
+        });
+        type_text(terminal, "a line\nexit\n");
+        let (sandbox, _) = running.wait();
+        assert_eq!(sandbox.record("line"), "a line\n");
+    }
 }

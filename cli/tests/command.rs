@@ -22,6 +22,12 @@ fn wrong_arguments_end_with_the_status_2_and_show_no_url() {
         &[&url],
         &["help", &url],
         &["psql", "--region", &url, "postgres://app@db.example.com"],
+        &[
+            "psql",
+            "--region",
+            "app:SECRET@db",
+            "postgres://app@db.example.com",
+        ],
         &["psql", "--ca", &url, "postgres://app@db.example.com"],
         &["psql", &format!("--{url}")],
         &[
@@ -35,6 +41,20 @@ fn wrong_arguments_end_with_the_status_2_and_show_no_url() {
         assert_eq!(output.status.code(), Some(2), "{args:?}: {output:?}");
         assert_eq!(output.stdout, "", "{args:?}");
         assert!(!output.stderr.contains("SECRET"), "{args:?}: {output:?}");
+    }
+}
+
+#[test]
+fn an_error_names_the_option() {
+    for (args, name) in [
+        (&["psql", "--region"][..], "--region <REGION>"),
+        (
+            &["token", "--format", "other", HOST, "5432", "app"],
+            "--format <FORMAT>",
+        ),
+    ] {
+        let output = Sandbox::new().run(args);
+        assert!(output.stderr.contains(name), "{output:?}");
     }
 }
 

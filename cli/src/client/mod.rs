@@ -66,7 +66,6 @@ const MYSQL_CLIENTS: [&str; 22] = [
 pub fn exec(args: &ExecArgs) -> anyhow::Result<ExitCode> {
     let (program, arguments) = args.command.split_first().context("no command")?;
     let connection = Connection::new(&args.database, None)?;
-    let signals = handle_signals()?;
     let vendor = match connection.target.protocol {
         Protocol::Postgres => Ok(None),
         Protocol::MySql if is_mysql_client(program) => vendor_of(program).map(Some),
@@ -79,33 +78,31 @@ pub fn exec(args: &ExecArgs) -> anyhow::Result<ExitCode> {
         },
     };
     match vendor {
-        Ok(vendor) => connection.run(program, vendor, arguments, signals),
+        Ok(vendor) => connection.run(program, vendor, arguments),
         Err(error) => Ok(error.report()),
     }
 }
 
 pub fn psql(args: &PsqlArgs) -> anyhow::Result<ExitCode> {
     let connection = Connection::new(&args.database, Some(Protocol::Postgres))?;
-    connection.run(OsStr::new("psql"), None, &args.args, handle_signals()?)
+    connection.run(OsStr::new("psql"), None, &args.args)
 }
 
 pub fn mysql(args: &MysqlArgs) -> anyhow::Result<ExitCode> {
     let connection = Connection::new(&args.database, Some(Protocol::MySql))?;
-    let signals = handle_signals()?;
     match installed_mysql() {
-        Ok((program, vendor)) => connection.run(program, Some(vendor), &args.args, signals),
+        Ok((program, vendor)) => connection.run(program, Some(vendor), &args.args),
         Err(error) => Ok(error.report()),
     }
 }
 
-fn handle_signals() -> anyhow::Result<Signals> {
-    Signals::new().context("signals cannot be handled")
-}
-
-/// A database to connect to, checked.
+/// A database to connect to, checked, and a token.
 struct Connection {
     target: Target,
     endpoint: Endpoint,
+    token: Token,
+    /// Until there is a token, a signal ends this process. From then on, a signal is for the client.
+    signals: Signals,
     /// Where libpq connects, if not to the database's own host.
     dialled: Vec<IpAddr>,
 }
@@ -129,9 +126,12 @@ impl Connection {
                 endpoint.login.port()
             ),
         };
+        let token = token::sign(&endpoint.login)?;
         Ok(Connection {
             target,
             endpoint,
+            token,
+            signals: Signals::new().context("signals cannot be handled")?,
             dialled,
         })
     }
@@ -139,23 +139,21 @@ impl Connection {
     /// Runs a command with files of the vendor's form for MySQL and MariaDB. If a signal kills the command, ends this process
     /// with the same signal.
     fn run(
-        &self,
+        mut self,
         program: &OsStr,
         vendor: Option<Vendor>,
         arguments: &[OsString],
-        mut signals: Signals,
     ) -> anyhow::Result<ExitCode> {
-        let token = token::sign(&self.endpoint.login)?;
         let files = Files::new()?;
         let roots = rds_roots::to_pem(self.endpoint.roots.certs());
         let roots = files.write("roots.pem", &roots)?;
         let mut command = Command::new(program);
         match vendor {
-            None => self.set_libpq(&mut command, &token, &roots),
+            None => self.set_libpq(&mut command, &roots),
             Some(vendor) => {
-                let contents = option_file::contents(&self.target, &token, &roots, vendor);
+                let contents = option_file::contents(&self.target, &self.token, &roots, vendor);
                 let file = files.write("client.cnf", &contents)?;
-                set_mysql(&mut command, &file, &token);
+                set_mysql(&mut command, &file, &self.token);
                 if is_mysql_client(program) {
                     // The client reads only this file. With `--defaults-extra-file`, `~/.my.cnf` would take precedence and
                     // could switch off TLS.
@@ -166,8 +164,8 @@ impl Connection {
         command.args(arguments);
         let ended = match command.spawn() {
             Ok(child) => {
-                let early = signals.take();
-                run::supervise(&child, early, signals).context("the client is lost")?
+                let early = self.signals.take();
+                run::supervise(&child, early, self.signals).context("the client is lost")?
             }
             Err(error) => {
                 let program = program.to_owned();
@@ -186,11 +184,11 @@ impl Connection {
         Ok(ended.end_as_client())
     }
 
-    fn set_libpq(&self, command: &mut Command, token: &Token, roots: &str) {
+    fn set_libpq(&self, command: &mut Command, roots: &str) {
         for name in libpq::UNSET {
             command.env_remove(name);
         }
-        command.envs(libpq::variables(&self.target, token));
+        command.envs(libpq::variables(&self.target, &self.token));
         command.env("PGSSLROOTCERT", roots);
         if let Some(dial) = &self.endpoint.dial {
             let (names, addresses) = host_lists(self.endpoint.server_name(), &self.dialled);

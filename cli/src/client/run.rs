@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal};
 use std::process::{self, Child, ExitCode};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use rustix::io::Errno;
 #[cfg(target_os = "linux")]
@@ -193,13 +194,29 @@ fn forward(client: Pid, signal: i32) {
     }
 }
 
-/// Stops this process too, as a shell at a terminal expects. Without a terminal, a SIGCONT may come to the client alone, so
-/// after a SIGSTOP to the client alone this process keeps running.
+/// Stops this process too, as a shell at a terminal expects.
 fn stop_with_client(client: Pid, signal: i32) -> io::Result<()> {
-    if signal != SIGSTOP || io::stdin().is_terminal() {
-        emulate_default_handler(SIGTSTP)?;
-        // The SIGCONT may have come to this process alone.
-        let _ = kill_process(client, Signal::CONT);
+    if signal == SIGSTOP && !is_stopped_alone(client) {
+        return Ok(());
     }
+    emulate_default_handler(SIGTSTP)?;
+    // The SIGCONT may have come to this process alone.
+    let _ = kill_process(client, Signal::CONT);
     Ok(())
+}
+
+/// Whether a client has stopped itself with SIGSTOP, and a shell at a terminal waits for this process to stop.
+fn is_stopped_alone(client: Pid) -> bool {
+    /// Signals to a group of processes reach all of them within this time.
+    const SPREAD: Duration = Duration::from_millis(50);
+    if !io::stdin().is_terminal() {
+        // A SIGCONT may come to the client alone.
+        return false;
+    }
+    // If the SIGSTOP was for the whole group, this process is stopped here until the SIGCONT for the whole group.
+    thread::sleep(SPREAD);
+    thread::sleep(SPREAD);
+    let options = WaitOptions::NOHANG | WaitOptions::CONTINUED;
+    let has_continued = matches!(waitpid(Some(client), options), Ok(Some(_)));
+    !has_continued
 }

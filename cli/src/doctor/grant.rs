@@ -35,8 +35,12 @@ pub async fn examine(admin: &str, cache: &TokenCache, input: &Input) -> Check {
         let reason = "the cluster's own answer says whether a grant is missing";
         return Check::not_checked(GRANT, reason);
     }
+    let reason = |error: &str| format!("{admin} cannot read the grant ({error})");
+    let password = match password(admin, cache, input).await {
+        Ok(password) => password,
+        Err(error) => return Check::not_checked(GRANT, reason(&format!("{error:#}"))),
+    };
     let grant = timeout(LIMIT, async {
-        let password = password(admin, cache, input).await?;
         match input.protocol {
             Protocol::Postgres => postgres_grant(admin, &password, input).await,
             Protocol::MySql => mysql_grant(admin, &password, input).await,
@@ -46,8 +50,9 @@ pub async fn examine(admin: &str, cache: &TokenCache, input: &Input) -> Check {
         Ok(Ok(Ok(text))) => Check::ok(GRANT, text),
         Ok(Ok(Err(finding))) => Check::wrong(GRANT, finding.certain()),
         Ok(Err(error)) => {
-            let reason = format!("{admin} cannot read the grant ({error:#})");
-            Check::not_checked(GRANT, reason)
+            // The server may show the password.
+            let error = format!("{error:#}").replace(&password, "…");
+            Check::not_checked(GRANT, reason(&error))
         }
         Err(_) => {
             let seconds = LIMIT.as_secs();

@@ -231,7 +231,7 @@ async fn mysql(cache: &TokenCache, input: &Input) -> Result<(), Finding> {
         _ => return Err(Finding::new(one_line(&error), SEE_GUIDE)),
     };
     let message = &*shortened(&answer.message, MAX_ANSWER_LEN);
-    if !matches!(error, Error::Rejected(_)) {
+    if !is_access_denied(answer.code) {
         return Err(answered(message, mysql_remedy(answer.code)));
     }
     if login.host().contains(".proxy-") || asks_for_token(input).await != Some(false) {
@@ -268,13 +268,18 @@ async fn asks_for_token(input: &Input) -> Option<bool> {
         connect::mysql_options(input.endpoint.login.user(), input).enable_cleartext_plugin(false);
     match timeout(QUESTION_LIMIT, Conn::new(options)).await.ok()? {
         Err(mysql_async::Error::Driver(DriverError::CleartextPluginDisabled)) => Some(true),
-        Err(mysql_async::Error::Server(error))
-            if error.code == rejection::ER_ACCESS_DENIED_ERROR =>
-        {
-            Some(false)
-        }
+        Err(mysql_async::Error::Server(error)) if is_access_denied(error.code) => Some(false),
         _ => None,
     }
+}
+
+/// MariaDB has a second number, for users whose plugin takes no password.
+fn is_access_denied(code: u16) -> bool {
+    const ER_ACCESS_DENIED_NO_PASSWORD_ERROR: u16 = 1698;
+    matches!(
+        code,
+        rejection::ER_ACCESS_DENIED_ERROR | ER_ACCESS_DENIED_NO_PASSWORD_ERROR
+    )
 }
 
 /// The options of the command line besides the URL.

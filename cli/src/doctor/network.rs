@@ -135,16 +135,18 @@ async fn postgres_offer(stream: &mut TcpStream) -> Result<String, Finding> {
 async fn postgres_error(stream: &mut TcpStream) -> Finding {
     const MAX_LEN: u64 = 2000;
     let mut fields = Vec::new();
-    let read = within(LIMIT, async {
-        stream.read_u32().await?;
-        stream.take(MAX_LEN).read_to_end(&mut fields).await
-    });
-    // What has come until then may have the message.
-    let _ = read.await;
-    let message = fields
-        .split(|byte| *byte == 0)
-        .find_map(|field| field.strip_prefix(b"M"));
-    rejected_connection(message.unwrap_or_default(), "read the server's answer")
+    let mut answer = stream.take(MAX_LEN);
+    // What comes within the limit may have the message.
+    let _ = within(LIMIT, answer.read_to_end(&mut fields)).await;
+    // A server that cannot start a process answers with a text, without a length and fields.
+    let fields = match &*fields {
+        [0, _, _, _, fields @ ..] => fields,
+        text => text,
+    };
+    let mut parts = fields.split(|byte| *byte == 0);
+    let text = parts.clone().next().unwrap_or_default();
+    let message = parts.find_map(|field| field.strip_prefix(b"M"));
+    rejected_connection(message.unwrap_or(text), "read the server's answer")
 }
 
 fn rejected_connection(text: &[u8], remedy: &str) -> Finding {

@@ -4,13 +4,8 @@ use std::env;
 
 use rds_iam::Credentials;
 
-/// Variables with a secret.
-const VARIABLES: [&str; 4] = [
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "MYSQL_PWD",
-    "PGPASSWORD",
-];
+/// Variables with a secret. A password is not among them, because it may be a word that the output needs.
+const VARIABLES: [&str; 2] = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 /// In each token.
 const TOKEN_MARK: &str = "X-Amz-";
@@ -47,19 +42,20 @@ impl Secrets {
         for secret in &self.0 {
             text = text.replace(secret, "…");
         }
-        if text.contains(TOKEN_MARK) {
-            let words = text.split(' ');
-            let words = words.map(|word| {
-                if word.contains(TOKEN_MARK) {
-                    "…"
-                } else {
-                    word
-                }
-            });
-            text = words.collect::<Vec<_>>().join(" ");
-        }
+        let words = text.split(' ').map(|word| match has_secret(word) {
+            true => "…",
+            false => word,
+        });
+        let text = words.collect::<Vec<_>>().join(" ");
         shortened(&text, MAX_LEN).replace(char::is_control, "\u{fffd}")
     }
+}
+
+/// Whether a word has a part of a token, or is a URL with a password.
+fn has_secret(word: &str) -> bool {
+    let url = word.split_once("://");
+    let user = url.and_then(|(_, rest)| rest.split_once('@'));
+    word.contains(TOKEN_MARK) || user.is_some_and(|(user, _)| user.contains(':'))
 }
 
 /// Returns the first `len` characters.

@@ -164,6 +164,18 @@ fn a_database_that_is_not_available_is_the_conclusion() {
             "{conclusion}"
         );
     }
+    let stopped = "<Status>stopped</Status><IAMDatabaseAuthenticationEnabled>true</IAMDatabaseAuthenticationEnabled>";
+    let account = Account::healthy().with_cluster(stopped).with_instance(
+        "<DBInstanceStatus>available</DBInstanceStatus><DBClusterIdentifier>mycluster</DBClusterIdentifier>",
+    );
+    let output = doctor(account, INSTANCE);
+    assert_only(
+        &output,
+        "endpoint",
+        "(cluster mycluster, aurora-mysql 8.0, stopped)",
+        "start it",
+    );
+
     let account = Account::healthy().with_dsql_cluster("PENDING_DELETE");
     let output = doctor_at(&sandbox(account), DSQL_HOST, "app", DSQL_REJECTED);
     assert_only(&output, "endpoint", "PENDING_DELETE", "available");

@@ -235,6 +235,23 @@ fn a_profile_that_does_not_exist_is_named() {
     );
 }
 
+#[test]
+fn the_password_of_a_source_of_credentials_is_not_shown() {
+    let mut sandbox = sandbox(Account::healthy());
+    sandbox.unset("AWS_ACCESS_KEY_ID");
+    sandbox.set(
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "http://app:hunter2@10.0.0.1/c",
+    );
+    let output = doctor(&sandbox);
+    assert_only(
+        &output,
+        "credentials",
+        "there are no AWS credentials",
+        "AWS_PROFILE",
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn a_configuration_that_hangs_is_the_conclusion() {

@@ -65,6 +65,15 @@ fn a_server_of_postgresql_without_free_connections_is_the_conclusion() {
         "sorry, too many clients already",
         "read the server's answer",
     );
+
+    let answer = greeting(b"EFATAL:  could not fork new process\n\0");
+    let output = sandbox(Account::healthy()).doctor(&["--dial", &answer, &url(HOST, 5432)]);
+    assert_only(
+        &output,
+        "server",
+        "could not fork",
+        "read the server's answer",
+    );
 }
 
 #[test]

@@ -374,6 +374,21 @@ fn a_user_without_an_iam_login_is_the_conclusion() {
     }
 }
 
+/// The driver once panicked at this kind of password.
+#[test]
+#[ignore = "needs the servers of tests/rds: run scripts/test"]
+fn a_user_of_mariadb_with_a_password_of_another_kind_has_no_iam_login() {
+    let servers = Servers::running();
+    let sandbox = at_servers(&servers, Account::healthy());
+    let output = doctor(&sandbox, &servers, "mariadb", "ed25519_user");
+    assert_only(
+        &output,
+        "login",
+        "no IAM login for the user ed25519_user",
+        "or ALTER USER if the user exists",
+    );
+}
+
 #[test]
 #[ignore = "needs the servers of tests/rds: run scripts/test"]
 fn another_user_sees_which_grant_is_missing() {

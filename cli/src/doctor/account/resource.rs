@@ -232,7 +232,12 @@ async fn instance(rds: &aws_sdk_rds::Client, id: &str) -> Found {
     // An instance of a cluster has the settings of the cluster, and a policy names the cluster.
     if let Some(id) = instance.db_cluster_identifier() {
         (resource.iam, resource.id) = match cluster(rds, id).await {
-            Ok(Some(cluster)) => (cluster.iam, cluster.id),
+            Ok(Some(cluster)) => {
+                if !is_available(&cluster.status) {
+                    (resource.text, resource.status) = (cluster.text, cluster.status);
+                }
+                (cluster.iam, cluster.id)
+            }
             _ => (IamAuthentication::Unknown, None),
         };
     }
