@@ -12,7 +12,8 @@ use rustix::io::Errno;
 #[cfg(target_os = "linux")]
 use rustix::process::DumpableBehavior;
 use rustix::process::{
-    Pid, Resource, Rlimit, Signal, WaitOptions, kill_process, setrlimit, waitpid,
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, setrlimit,
+    waitid, waitpid,
 };
 use signal_hook::consts::{
     SIGABRT, SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGSTOP, SIGSYS, SIGTERM,
@@ -136,7 +137,10 @@ pub fn supervise(child: &Child, early: Vec<Origin>, signals: Signals) -> io::Res
     for event in events {
         match event {
             Event::Client(change) => match change? {
-                Change::Ended(ended) => return Ok(ended),
+                Change::Ended(ended) => {
+                    waitpid(Some(client), WaitOptions::empty())?;
+                    return Ok(ended);
+                }
                 Change::Stopped(signal) => stop_with_client(client, signal)?,
             },
             Event::Signal(origin) => {
@@ -164,11 +168,12 @@ enum Change {
     Stopped(i32),
 }
 
-/// Waits until the client ends or stops.
+/// Waits until the client ends or stops. A client that has ended keeps its process id, so that no signal reaches a stranger.
 fn wait(client: Pid) -> io::Result<Change> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
     loop {
-        let status = match waitpid(Some(client), WaitOptions::UNTRACED) {
-            Ok(Some((_, status))) => status,
+        let status = match waitid(WaitId::Pid(client), options) {
+            Ok(Some(status)) => status,
             Ok(None) | Err(Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
         };
@@ -180,6 +185,11 @@ fn wait(client: Pid) -> io::Result<Change> {
             return Ok(Change::Ended(Ended::Killed(signal)));
         }
         if let Some(signal) = status.stopping_signal() {
+            // Otherwise the same stop would be reported again.
+            waitid(
+                WaitId::Pid(client),
+                WaitIdOptions::STOPPED | WaitIdOptions::NOHANG,
+            )?;
             return Ok(Change::Stopped(signal));
         }
     }
@@ -189,7 +199,7 @@ fn forward(client: Pid, signal: i32) {
     if signal != SIGCHLD
         && let Some(signal) = Signal::from_named_raw(signal)
     {
-        // A client that has ended keeps its process id until `waitpid`. A client of another user cannot be sent signals.
+        // A client of another user cannot be sent signals.
         let _ = kill_process(client, signal);
     }
 }
