@@ -103,8 +103,8 @@ pub struct MysqlArgs {
 
 /// Say why a login fails: checks the input, the credentials, the clock, the network, the login and the account
 ///
-/// Prints a line for each check. The last line is the cause and what to do. The output has no secret. The exit status is 0 only if a login
-/// works.
+/// Prints a line for each check. The last line is the cause and what to do. The output has no secret. The exit status is 0
+/// only if a login works.
 #[derive(Debug, clap::Args)]
 pub struct DoctorArgs {
     #[command(flatten)]

@@ -2,10 +2,9 @@
 //! ([libpq](https://www.postgresql.org/docs/current/libpq-envars.html)).
 
 use rds_iam::{Login, Service, Token};
-use rds_iam_connector::UrlParameters;
+use rds_iam_connector::{UrlParameters, server_name};
 
 use crate::target::Target;
-use rds_iam_connector::server_name;
 
 /// The parameters of a URL, except the database, and their variables.
 const VARIABLES: [(&str, &str); 9] = [
@@ -24,7 +23,7 @@ const VARIABLES: [(&str, &str); 9] = [
 pub const DBNAME: &str = "dbname";
 
 /// The only database of a cluster of Aurora DSQL.
-pub const DSQL_DATABASE: &str = "postgres";
+const DSQL_DATABASE: &str = "postgres";
 
 /// The parameters of PostgreSQL's URLs that the clients can honour.
 pub const PARAMETERS: UrlParameters = UrlParameters::postgres(&PARAMETER_NAMES);
@@ -93,9 +92,13 @@ pub fn login_variables(
         // Encryption by GSSAPI takes precedence over TLS, and verifies no certificate.
         ("PGGSSENCMODE", "disable".to_owned()),
     ];
-    let default = (login.service() == Service::Dsql).then_some(DSQL_DATABASE);
-    if let Some(database) = database.or(default) {
+    if let Some(database) = database.or(default_database(login)) {
         variables.push(("PGDATABASE", database.to_owned()));
     }
     variables
+}
+
+/// Returns the database for a URL without a database, if it is not the one with the user's name.
+pub fn default_database(login: &Login) -> Option<&'static str> {
+    (login.service() == Service::Dsql).then_some(DSQL_DATABASE)
 }

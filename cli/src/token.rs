@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use anyhow::{Context, anyhow, ensure};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use rds_iam::{Error, Login, Service, Token};
-use rds_iam_connector::Protocol;
+use rds_iam_connector::{Protocol, server_name};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -18,7 +18,6 @@ use crate::args::{Format, TokenArgs, usage_error};
 use crate::libpq;
 use crate::output::print;
 use crate::target::Target;
-use rds_iam_connector::server_name;
 
 const MYSQL_DEFAULT_PORT: u16 = 3306;
 

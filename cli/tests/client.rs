@@ -613,19 +613,9 @@ fn a_directory_for_temporary_files_that_a_client_cannot_use_is_an_error() {
 #[test]
 fn a_credential_process_does_not_read_the_script_of_the_client() {
     let mut sandbox = Sandbox::new();
-    sandbox.unset("AWS_ACCESS_KEY_ID");
     let key = r#"{"Version": 1, "AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "secret"}"#;
-    sandbox.program(
-        "credentials",
-        &format!("cat >\"$RECORD/process\"; echo '{key}'"),
-    );
+    sandbox.set_credential_process(&format!("cat >\"$RECORD/process\"; echo '{key}'"));
     sandbox.program("psql", "cat >\"$RECORD/client\"");
-    let config = format!(
-        "[default]\ncredential_process = {}\n",
-        sandbox.path("bin/credentials")
-    );
-    fs::write(sandbox.path("config"), config).expect("a file");
-    sandbox.set("AWS_CONFIG_FILE", &sandbox.path("config"));
     let mut command = sandbox.command(["psql", POSTGRES]);
     let mut child = command
         .stdin(Stdio::piped())
@@ -643,14 +633,7 @@ fn a_credential_process_does_not_read_the_script_of_the_client() {
 #[test]
 fn a_signal_ends_rds_iam_while_the_credentials_are_loaded() {
     let mut sandbox = Sandbox::new();
-    sandbox.unset("AWS_ACCESS_KEY_ID");
-    sandbox.program("credentials", ">\"$RECORD/started\"; exec sleep 20");
-    let config = format!(
-        "[default]\ncredential_process = {}\n",
-        sandbox.path("bin/credentials")
-    );
-    fs::write(sandbox.path("config"), config).expect("a file");
-    sandbox.set("AWS_CONFIG_FILE", &sandbox.path("config"));
+    sandbox.set_credential_process(">\"$RECORD/started\"; exec sleep 20");
     let mut child = sandbox
         .command(["psql", POSTGRES])
         .spawn()

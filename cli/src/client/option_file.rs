@@ -1,9 +1,9 @@
 //! The option file of MySQL's and MariaDB's clients.
 
 use rds_iam::Token;
+use rds_iam_connector::server_name;
 
 use crate::target::Target;
-use rds_iam_connector::server_name;
 
 /// Who made the clients. The clients of each vendor reject the TLS options of the other vendor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

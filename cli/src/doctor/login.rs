@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use mysql_async::{Conn, DriverError, OptsBuilder};
-use rds_iam::{Service, TokenCache, rejection};
+use rds_iam::{Login, Service, TokenCache, rejection};
 use rds_iam_connector::{Endpoint, Error, Options, Protocol};
 use rds_iam_mysql_async as mysql;
 use rds_iam_tokio_postgres as postgres;
@@ -94,8 +94,8 @@ async fn postgres(cache: &TokenCache, aws: &Aws, input: &Input) -> Result<(), Fi
         .host(login.host())
         .port(login.port())
         .user(login.user());
-    let default = (login.service() == Service::Dsql).then_some(libpq::DSQL_DATABASE);
-    if let Some(database) = input.database.as_deref().or(default) {
+    let database = input.database.as_deref();
+    if let Some(database) = database.or(libpq::default_database(login)) {
         config.dbname(database);
     }
     let options = for_endpoint(Options::new(config), cache, input);
@@ -123,7 +123,7 @@ fn of_postgres(answer: &DbError, is_rejection: bool, input: &Input) -> Finding {
     let login = &input.endpoint.login;
     let (message, user) = (&*shortened(answer.message(), MAX_ANSWER_LEN), login.user());
     match answer.code().code() {
-        _ if is_rejection && login.host().contains(".proxy-") => rejected(
+        _ if is_rejection && is_proxy(login) => rejected(
             message,
             "give the proxy a secret for the user if it has none, and read the proxy's log",
         ),
@@ -234,10 +234,15 @@ async fn mysql(cache: &TokenCache, input: &Input) -> Result<(), Finding> {
     if !is_access_denied(answer.code) {
         return Err(answered(message, mysql_remedy(answer.code)));
     }
-    if login.host().contains(".proxy-") || asks_for_token(input).await != Some(false) {
+    if is_proxy(login) || asks_for_token(input).await != Some(false) {
         return Err(rejected(message, SEE_GUIDE));
     }
     Err(no_iam_login(login.user(), message))
+}
+
+/// A proxy logs in to the database itself, so its users need no IAM login there.
+fn is_proxy(login: &Login) -> bool {
+    login.host().contains(".proxy-")
 }
 
 fn no_iam_login(user: &str, answer: &str) -> Finding {

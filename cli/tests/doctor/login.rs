@@ -4,8 +4,6 @@ use super::aws::{DSQL_ID, ROLE};
 use super::support::DSQL_HOST;
 use super::*;
 
-const PAM: Answer = Answer::Error("28000", "PAM authentication failed for user \"app\"", "");
-
 #[test]
 fn an_answer_of_the_database_is_the_conclusion() {
     for (sqlstate, message, problem, remedy) in [
@@ -172,7 +170,7 @@ fn an_answer_that_accepts_the_token_outweighs_old_rejections_in_the_metrics() {
 
 #[test]
 fn the_grant_is_not_checked_without_another_user() {
-    let output = doctor_at(&sandbox(Account::healthy()), HOST, "app", PAM);
+    let output = doctor_at(&sandbox(Account::healthy()), HOST, "app", REJECTED);
     let line =
         "not checked  grant        the grant is visible to other users only; give --admin USER";
     assert!(output.stdout.contains(line), "{}", output.stdout);
@@ -222,18 +220,8 @@ fn a_server_that_shows_the_token_or_a_password_does_not_reach_the_output() {
 
     sandbox.set("PGPASSWORD", "hunter2 with spaces");
     let server = Postgres::start(HOST, Answer::Echo);
-    let ca = sandbox.path("ca.pem");
-    fs::write(&ca, &server.ca).expect("a file");
-    let args = [
-        "--ca",
-        &ca,
-        "--dial",
-        &server.address,
-        "--admin",
-        "master",
-        &url(HOST, 5432),
-    ];
-    let output = sandbox.doctor(&args);
+    let args = ["--admin", "master", &url(HOST, 5432)];
+    let output = doctor_trusting(&sandbox, &server, &args);
     let line = "not checked  grant        master cannot read the grant (db error: FATAL: wrong password: …)";
     assert!(output.stdout.contains(line), "{}", output.stdout);
 }

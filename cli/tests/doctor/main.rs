@@ -61,6 +61,20 @@ fn assert_only(output: &Output, check: &str, problem: &str, remedy: &str) {
     assert_eq!(output.status.code(), Some(1));
 }
 
+/// The answer of RDS to a token that it rejects.
+const REJECTED: Answer = Answer::Error("28000", "PAM authentication failed for user \"app\"", "");
+
+/// Asserts that the token was rejected, and that nothing else is wrong.
+#[track_caller]
+fn assert_only_rejected(output: &Output) {
+    assert_only(
+        output,
+        "login",
+        "PAM authentication failed",
+        "guide/rejected",
+    );
+}
+
 /// A sandbox whose AWS is the account.
 fn sandbox(account: Account) -> Sandbox {
     let mut sandbox = Sandbox::new();
@@ -87,8 +101,13 @@ fn greeting(text: &'static [u8]) -> String {
 /// Runs the doctor for a URL of `host`, which leads to a stand-in for a server.
 fn doctor_at(sandbox: &Sandbox, host: &str, user: &str, answer: Answer) -> Output {
     let server = Postgres::start(host, answer);
+    let url = format!("postgres://{user}@{host}:5432/app");
+    doctor_trusting(sandbox, &server, &[&url])
+}
+
+/// Runs the doctor with the root and the address of a stand-in for a server.
+fn doctor_trusting(sandbox: &Sandbox, server: &Postgres, args: &[&str]) -> Output {
     let ca = sandbox.path("ca.pem");
     fs::write(&ca, &server.ca).expect("a file");
-    let url = format!("postgres://{user}@{host}:5432/app");
-    sandbox.doctor(&["--ca", &ca, "--dial", &server.address, &url])
+    sandbox.doctor(&[&["--ca", &ca, "--dial", &server.address], args].concat())
 }

@@ -121,17 +121,14 @@ fn a_certificate_that_has_expired_or_is_not_valid_yet_is_the_conclusion() {
     ] {
         let sandbox = sandbox(Account::healthy());
         let server = Postgres::start_with_certificate(HOST, Answer::Silence, from, until);
-        let ca = sandbox.path("ca.pem");
-        fs::write(&ca, &server.ca).expect("a file");
-        let output = sandbox.doctor(&["--ca", &ca, "--dial", &server.address, &url(HOST, 5432)]);
+        let output = doctor_trusting(&sandbox, &server, &[&url(HOST, 5432)]);
         assert_only(&output, "tls", problem, "correct this machine's clock");
     }
 }
 
 #[test]
 fn the_certificates_name_and_expiry_are_shown() {
-    let answer = Answer::Error("28000", "PAM authentication failed for user \"app\"", "");
-    let output = doctor_at(&sandbox(Account::healthy()), HOST, "app", answer);
+    let output = doctor_at(&sandbox(Account::healthy()), HOST, "app", REJECTED);
     let text = format!(
         "the certificate is for {HOST}, valid until 2099-01-01T00:00:00Z, under the given roots"
     );

@@ -76,6 +76,17 @@ impl Sandbox {
         self.environment.retain(|(other, _)| other != name);
     }
 
+    /// Lets the SDK's default chain run a shell script for the credentials.
+    pub fn set_credential_process(&mut self, script: &str) {
+        self.unset("AWS_ACCESS_KEY_ID");
+        self.program("credentials", script);
+        let process = self.path("bin/credentials");
+        let file = self.path("config");
+        let config = format!("[default]\ncredential_process = {process}\n");
+        fs::write(&file, config).expect("a file");
+        self.set("AWS_CONFIG_FILE", &file);
+    }
+
     pub fn path(&self, name: &str) -> String {
         let path = self.directory.path().join(name);
         path.to_str().expect("a path in UTF-8").to_owned()

@@ -128,12 +128,11 @@ fn login(input: &Input, identity: &Arn<'_>, resource: Option<&Resource>) -> (&'s
 
 /// The user or the role whose policies count. Only IAM knows the path of a session's role.
 async fn principal(identity: &Arn<'_>, iam: &aws_sdk_iam::Client) -> Option<String> {
-    let principal = identity.principal()?;
-    if let Some((_, role)) = principal.split_once(":role/")
+    if let Some(role) = identity.role()
         && let Ok(answer) = iam.get_role().role_name(role).send().await
         && let Some(role) = answer.role()
     {
         return Some(role.arn().to_owned());
     }
-    Some(principal)
+    identity.principal()
 }

@@ -59,9 +59,7 @@ pub async fn examine(config: &SdkConfig, input: &Input) -> (Check, Option<Resour
                 "there is no {endpoint} in {} in the account of the credentials",
                 input.region
             );
-            let remedy =
-                "use credentials of the account that owns the database, or correct the host";
-            return (Check::wrong(ENDPOINT, Finding::new(problem, remedy)), None);
+            return (wrong_account(problem), None);
         }
         Err(reason) => return not_checked(reason),
     };
@@ -70,14 +68,18 @@ pub async fn examine(config: &SdkConfig, input: &Input) -> (Check, Option<Resour
         let problem = format!(
             "the {endpoint} in the account of the credentials is another one, with the host {own}"
         );
-        let remedy = "use credentials of the account that owns the database, or correct the host";
-        return (Check::wrong(ENDPOINT, Finding::new(problem, remedy)), None);
+        return (wrong_account(problem), None);
     }
     let check = match resource.finding(input) {
         Some(finding) => Check::wrong(ENDPOINT, finding.certain()),
         None => Check::ok(ENDPOINT, resource.to_string()),
     };
     (check, Some(resource))
+}
+
+fn wrong_account(problem: String) -> Check {
+    let remedy = "use credentials of the account that owns the database, or correct the host";
+    Check::wrong(ENDPOINT, Finding::new(problem, remedy))
 }
 
 impl Resource {
